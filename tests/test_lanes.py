@@ -7,8 +7,8 @@ import gc
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -24,6 +24,14 @@ PATIENCE = 10  # seconds until a test gives up; none of them should wait that lo
 
 class Item:
     """Something that can be seen to be let go."""
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Opened at the end, whatever happens: no waiter is left behind it."""
+    gate = threading.Event()
+    yield gate
+    gate.set()
 
 
 class LaneContract:
@@ -147,20 +155,18 @@ class TestThreadLane(LaneContract):
         """The lane to examine."""
         return ThreadLane
 
-    async def test_the_event_loop_goes_on_meanwhile(self) -> None:
+    async def test_the_event_loop_goes_on_meanwhile(self, gate: threading.Event) -> None:
         """Long work delays only its own lane."""
-        gate = threading.Event()
-        async with opened_at_end(gate), ThreadLane[int](_wait_for(gate)) as feeding:
+        async with ThreadLane[int](_wait_for(gate)) as feeding:
             await feeding.feed(1)
             await asyncio.sleep(0)
             gate.set()
             await feeding.drain()
 
-    async def test_a_drain_that_is_cancelled_takes_no_room(self) -> None:
+    async def test_a_drain_that_is_cancelled_takes_no_room(self, gate: threading.Event) -> None:
         """Its client has gone, and what had come is digested all the same."""
-        gate = threading.Event()
         with anyio.fail_after(PATIENCE):
-            async with opened_at_end(gate), ThreadLane[int](_wait_for(gate)) as feeding:
+            async with ThreadLane[int](_wait_for(gate)) as feeding:
                 await feeding.feed(1)
                 draining = asyncio.create_task(feeding.drain())
                 for _ in range(DEPTH):
@@ -172,9 +178,10 @@ class TestThreadLane(LaneContract):
                 await feeding.drain()
 
     @pytest.mark.rule("loops.8")
-    async def test_feeding_waits_while_so_many_items_are_unfinished(self) -> None:
+    async def test_feeding_waits_while_so_many_items_are_unfinished(
+        self, gate: threading.Event
+    ) -> None:
         """So that memory is bounded, however fast a client sends."""
-        gate = threading.Event()
         fed = 0
 
         async def feed_all() -> None:
@@ -183,7 +190,7 @@ class TestThreadLane(LaneContract):
                 await feeding.feed(number)
                 fed += 1
 
-        async with opened_at_end(gate), ThreadLane[int](_wait_for(gate)) as feeding:
+        async with ThreadLane[int](_wait_for(gate)) as feeding:
             feeder = asyncio.create_task(feed_all())
             await _until(lambda: fed == DEPTH)
             for _ in range(100):
@@ -225,33 +232,28 @@ class TestThreadLane(LaneContract):
             await user
         assert done == [0]
 
-    async def test_a_feeder_that_waits_can_be_cancelled(self) -> None:
+    async def test_a_feeder_that_waits_can_be_cancelled(self, gate: threading.Event) -> None:
         """Its client went away while the lane was full: it leaves, and so does its thread."""
-        gate = threading.Event()
         before = set(threading.enumerate())
-        async with opened_at_end(gate):
-            with anyio.move_on_after(0.05) as scope:
-                async with ThreadLane[int](_wait_for(gate)) as feeding:
-                    for number in range(DEPTH):
-                        await feeding.feed(number)
-                    asyncio.get_running_loop().call_later(0.1, gate.set)
-                    await feeding.feed(DEPTH)
-            assert scope.cancelled_caught
+        with anyio.move_on_after(0.05) as scope:
+            async with ThreadLane[int](_wait_for(gate)) as feeding:
+                for number in range(DEPTH):
+                    await feeding.feed(number)
+                asyncio.get_running_loop().call_later(0.1, gate.set)
+                await feeding.feed(DEPTH)
+        assert scope.cancelled_caught
 
         await _until(lambda: set(threading.enumerate()) <= before)
 
-    async def test_closing_waits_for_an_item_until_a_timeout(self) -> None:
+    async def test_closing_waits_for_an_item_until_a_timeout(self, gate: threading.Event) -> None:
         """A stalled disk keeps its thread, and nothing else."""
-        gate = threading.Event()
-        async with opened_at_end(gate):
-            async with ThreadLane[int](_wait_for(gate), close_timeout_seconds=0.01) as feeding:
-                await feeding.feed(1)
+        async with ThreadLane[int](_wait_for(gate), close_timeout_seconds=0.01) as feeding:
+            await feeding.feed(1)
 
-            assert not gate.is_set()
+        assert not gate.is_set()
 
-    async def test_items_that_were_dropped_are_let_go(self) -> None:
+    async def test_items_that_were_dropped_are_let_go(self, gate: threading.Event) -> None:
         """Nothing keeps them, neither the queue nor the thread that has ended."""
-        gate = threading.Event()
         async with ThreadLane[Item](_wait_for(gate)) as feeding:
             items = [Item() for _ in range(DEPTH)]
             seen = [weakref.ref(item) for item in items]
@@ -262,12 +264,10 @@ class TestThreadLane(LaneContract):
 
         await _until(lambda: [item() for item in seen] == [None] * DEPTH)
 
-    async def test_each_lane_has_a_thread_of_its_own(self) -> None:
+    async def test_each_lane_has_a_thread_of_its_own(self, gate: threading.Event) -> None:
         """One that is stuck does not hold up another."""
-        gate = threading.Event()
         done: list[int] = []
         async with (
-            opened_at_end(gate),
             ThreadLane[int](_wait_for(gate)) as stuck,
             ThreadLane[int](done.append) as other,
         ):
@@ -337,13 +337,11 @@ class TestCpuSlots:
 
         assert done == [1]
 
-    async def test_one_that_hangs_does_not_keep_its_slot(self) -> None:
+    async def test_one_that_hangs_does_not_keep_its_slot(self, gate: threading.Event) -> None:
         """A stalled disk slows other tasks down, and stops none."""
         slots = CpuSlots(1, 0.01)
-        gate = threading.Event()
         done: list[int] = []
         async with (
-            opened_at_end(gate),
             BackgroundLane[int](_wait_for(gate), slots=slots) as stuck,
             BackgroundLane[int](done.append, slots=slots) as other,
         ):
@@ -370,15 +368,6 @@ class TestCpuSlots:
         """Where there are several."""
         assert BackgroundLane.slots.at_once == max(1, ThreadLane.slots.at_once - 1)
         assert ThreadLane.slots.at_once == len(os.sched_getaffinity(0))
-
-
-@asynccontextmanager
-async def opened_at_end(gate: threading.Event) -> AsyncIterator[None]:
-    """Whatever happens inside, no waiter is left behind the gate."""
-    try:
-        yield
-    finally:
-        gate.set()
 
 
 def _wait_for(gate: threading.Event) -> Callable[[object], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from contextlib import suppress
@@ -24,7 +23,6 @@ from support.waiting import wait_until
 LAST = 19
 FRONT = '["api", "scrubber"]'
 SETTINGS = '[tasks]\npoll_every = "200ms"\nkey_file = "{folder}/task.key"\n[log]\nlevel = "debug"'
-JSON = "application/json"
 
 
 @pytest.fixture
@@ -43,30 +41,11 @@ def niceness(process: ImagedProcess | subprocess.Popen[bytes]) -> set[int]:
     return found
 
 
-def upload(daemon: ServerProcess) -> str:
-    """An image with data; its id."""
-    body = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
-    image_id: str = json.loads(daemon.ask("/v2/images", "POST", body, Content_Type=JSON)[1])["id"]
-    octets = "application/octet-stream"
-    path = f"/v2/images/{image_id}/file"
-    assert daemon.ask(path, "PUT", b"data", Content_Type=octets)[0] == 204
-    return image_id
-
-
-def ask_for(daemon: ServerProcess, type_name: str, **fields: str) -> str:
-    """Ask for a task; its id."""
-    body = json.dumps({"type": type_name, "input": fields}).encode()
-    status, answer = daemon.ask("/v2/tasks", "POST", body, Content_Type=JSON)
-    assert status == 201, answer
-    task_id: str = json.loads(answer)["id"]
-    return task_id
-
-
 def end_of(daemon: ServerProcess, task_id: str) -> Any:
     """The task, when it has ended."""
 
     def show() -> Any:
-        return json.loads(daemon.ask(f"/v2/tasks/{task_id}")[1])
+        return daemon.show(f"/v2/tasks/{task_id}")
 
     wait_until(lambda: show()["status"] in {"success", "failure"}, show, COMMAND_TIMEOUT_SECONDS)
     return show()
@@ -75,12 +54,13 @@ def end_of(daemon: ServerProcess, task_id: str) -> Any:
 def test_a_task_accepted_by_one_process_is_done_by_another(shared: Workspace) -> None:
     """Tasks wait for a worker, however many answer; the worker says that it did them."""
     with serving(shared.file, IMAGED_DAEMON__ROLES=FRONT) as front:
-        image_id = upload(front)
-        waiting = ask_for(front, "verify", image_id=image_id)
+        image_id = front.create_image()
+        assert front.upload(image_id) == 204
+        waiting = front.create_task("verify", image_id=image_id)
         with serving(shared.file, "work") as worker:
             started = worker.wait_for("daemon.started")
             verified = end_of(front, waiting)
-            cloned = end_of(front, ask_for(front, "clone", image_id=image_id))
+            cloned = end_of(front, front.create_task("clone", image_id=image_id))
             assert worker.end() == 0
         assert front.end() == 0
 
@@ -92,19 +72,19 @@ def test_a_task_accepted_by_one_process_is_done_by_another(shared: Workspace) ->
 
 
 def test_a_worker_leaves_the_processors_to_others(shared: Workspace) -> None:
-    """All of its threads; a daemon that serves requests keeps the priority it was given."""
-    with serving(shared.file) as both, serving(shared.file, "work") as worker:
-        both.wait_for("daemon.started")
-        worker.wait_for("daemon.started")
+    """All of its threads: the roles count, not the command. A daemon that serves requests keeps the
+    priority it was given.
+    """
+    with (
+        serving(shared.file) as both,
+        serving(shared.file, "work") as worker,
+        serving(shared.file, IMAGED_DAEMON__ROLES='["tasks"]') as by_role,
+    ):
+        for one in (both, worker, by_role):
+            one.wait_for("daemon.started")
 
-        assert niceness(worker.process) == {LAST}
+        assert niceness(worker.process) == niceness(by_role.process) == {LAST}
         assert os.getpriority(os.PRIO_PROCESS, 0) in niceness(both.process)
-
-
-def test_roles_make_a_worker_too(shared: Workspace) -> None:
-    """The roles count, not the name of the command."""
-    with serving(shared.file, IMAGED_DAEMON__ROLES='["tasks"]') as worker:
-        wait_until(lambda: niceness(worker.process) == {LAST})
 
 
 def test_a_worker_keeps_its_role_on_reload(shared: Workspace) -> None:

@@ -11,17 +11,9 @@ import pytest
 from imaged.config import ConfigInvalid, load
 from imaged.config.stores import FilesystemSection
 from imaged.server.settings import TcpAddress, UnixAddress
+from support.settings import config_of, problems_of
 
 SECRET = "made-up-canary-7f3a"
-
-
-def problems_of(folder: Path, text: str, **environment: str) -> list[str]:
-    """Everything that is said of a file, without its path."""
-    file = folder / "imaged.toml"
-    file.write_text(text)
-    with pytest.raises(ConfigInvalid) as caught:
-        load(file, environment)
-    return [str(problem).removeprefix(f"{file}:") for problem in caught.value.problems]
 
 
 BUCKET = "[stores.local]\ntype = 's3'\nbucket = 'images'\n"
@@ -311,7 +303,4 @@ def test_the_default_file_may_be_missing(tmp_path: Path) -> None:
 )
 def test_zero_is_a_duration_and_a_size(tmp_path: Path, zeroes: str) -> None:
     """Nothing has to be written with a unit where there is nothing."""
-    file = tmp_path / "imaged.toml"
-    file.write_text(zeroes)
-
-    load(file, {})
+    config_of(tmp_path, zeroes)

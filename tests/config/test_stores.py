@@ -7,30 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from imaged.config import Config, ConfigInvalid, load
+from imaged.config import Config
 from imaged.config.model import compare_configs
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.errors import StoreError
 from imaged.daemon.settings import password_file, s3_settings, store_facts
 from imaged.stores.s3.settings import Secret
+from support.settings import config_of, problems_of
 
 ACCESS, SECRET = "made-up-canary-access", "made-up-canary-secret"
 CLOUD = "[stores]\ndefault = 'cloud'\n[stores.cloud]\ntype = 's3'\nbucket = 'images'\n"
 KEYS = {"IMAGED_STORES__CLOUD__ACCESS_KEY": ACCESS, "IMAGED_STORES__CLOUD__SECRET_KEY": SECRET}
-
-
-def loaded(folder: Path, text: str, **environment: str) -> Config:
-    """The configuration of a file."""
-    file = folder / "imaged.toml"
-    file.write_text(text)
-    return load(file, environment)
-
-
-def problems_of(folder: Path, text: str, **environment: str) -> list[str]:
-    """All that is wrong with it."""
-    with pytest.raises(ConfigInvalid) as caught:
-        loaded(folder, text, **environment)
-    return [str(problem) for problem in caught.value.problems]
 
 
 def bucket_of(config: Config) -> S3Section:
@@ -84,8 +71,8 @@ def test_no_folder_of_a_bucket_may_belong_to_two_stores(tmp_path: Path, other: s
 
 def test_stores_in_different_places_go_together(tmp_path: Path) -> None:
     """Folders side by side, buckets, folders of one bucket, buckets of one name elsewhere."""
-    neighbours = loaded(tmp_path, folders(tmp_path / "a", tmp_path / "ab", tmp_path / "b/a"))
-    apart = loaded(
+    neighbours = config_of(tmp_path, folders(tmp_path / "a", tmp_path / "ab", tmp_path / "b/a"))
+    apart = config_of(
         tmp_path,
         buckets(
             "bucket = 'images'",
@@ -109,30 +96,37 @@ def test_a_secret_in_a_file_of_settings_is_refused(tmp_path: Path, name: str, pl
 
     problem, *_ = problems_of(tmp_path, text, **KEYS)
 
-    assert problem.startswith(f"{tmp_path / place}:stores.cloud.{name}: is a secret")
+    told_of = "" if place == "imaged.toml" else f"{tmp_path / place}:"
+    assert problem.startswith(f"{told_of}stores.cloud.{name}: is a secret")
     for way in (f"{name}_file", f"IMAGED_STORES__CLOUD__{name.upper()}", f"stores.cloud.{name}"):
         assert way in problem
     assert SECRET not in problem
 
 
-def test_keys_come_from_the_environment(tmp_path: Path) -> None:
-    """The most explicit place wins over files."""
-    text = f"{CLOUD}access_key_file = '/none'\nsecret_key_file = '/none'"
-
-    settings = s3_settings("cloud", bucket_of(loaded(tmp_path, text, **KEYS)))
-
-    assert (settings.access_key, settings.secret_key) == (Secret(ACCESS), Secret(SECRET))
+FILES = "access_key_file = '{folder}/access'\nsecret_key_file = '{folder}/secret'"
 
 
-def test_keys_come_from_files(tmp_path: Path) -> None:
-    """Their first lines, without white space."""
+@pytest.mark.parametrize(
+    ("files", "environment", "keys"),
+    [
+        (FILES.replace("{folder}", "/none"), KEYS, (Secret(ACCESS), Secret(SECRET))),
+        (FILES, {}, (Secret(ACCESS), Secret(SECRET))),
+        ("", {}, (None, None)),
+    ],
+)
+def test_where_keys_come_from(
+    tmp_path: Path, files: str, environment: dict[str, str], keys: tuple[Secret | None, ...]
+) -> None:
+    """The most explicit place, the environment, wins over files; of these, the first line counts,
+    without white space. Without keys the library looks at its own places.
+    """
     (tmp_path / "access").write_text(f"{ACCESS}\n")
     (tmp_path / "secret").write_text(f"  {SECRET} \n\n")
-    files = f"access_key_file = '{tmp_path}/access'\nsecret_key_file = '{tmp_path}/secret'"
+    config = config_of(tmp_path, CLOUD + files.replace("{folder}", str(tmp_path)), **environment)
 
-    settings = s3_settings("cloud", bucket_of(loaded(tmp_path, CLOUD + files)))
+    settings = s3_settings("cloud", bucket_of(config))
 
-    assert (settings.access_key, settings.secret_key) == (Secret(ACCESS), Secret(SECRET))
+    assert (settings.access_key, settings.secret_key) == keys
 
 
 def test_keys_come_from_credentials_of_systemd(tmp_path: Path) -> None:
@@ -146,7 +140,7 @@ def test_keys_come_from_credentials_of_systemd(tmp_path: Path) -> None:
     (credentials / "tls-key").write_text("his")
     text = f"{CLOUD}access_key_file = '/none'\nsecret_key_file = '/none'"
 
-    config = loaded(tmp_path, text, CREDENTIALS_DIRECTORY=str(credentials))
+    config = config_of(tmp_path, text, CREDENTIALS_DIRECTORY=str(credentials))
     settings = s3_settings("cloud", bucket_of(config))
 
     assert (settings.access_key, settings.secret_key) == (Secret(ACCESS), Secret(SECRET))
@@ -165,13 +159,6 @@ def test_a_credential_that_means_nothing_is_a_problem(tmp_path: Path) -> None:
     )
 
 
-def test_without_keys_the_library_looks_for_itself(tmp_path: Path) -> None:
-    """Its variables, its files, the role of the machine."""
-    settings = s3_settings("cloud", bucket_of(loaded(tmp_path, CLOUD)))
-
-    assert (settings.access_key, settings.secret_key) == (None, None)
-
-
 @pytest.mark.parametrize(
     ("content", "why"), [(None, "No such file"), (b"", "no key"), (b"\xff\xfe\n", "no key")]
 )
@@ -182,7 +169,7 @@ def test_a_file_without_a_key_is_an_error_of_the_store(
     file = tmp_path / "key"
     if content is not None:
         file.write_bytes(content)
-    config = loaded(tmp_path, f"{CLOUD}access_key_file = '{file}'\nsecret_key_file = '{file}'")
+    config = config_of(tmp_path, f"{CLOUD}access_key_file = '{file}'\nsecret_key_file = '{file}'")
 
     with pytest.raises(StoreError, match=why) as caught:
         s3_settings("cloud", bucket_of(config))
@@ -193,8 +180,8 @@ def test_a_file_without_a_key_is_an_error_of_the_store(
 def test_secrets_are_shown_nowhere(tmp_path: Path) -> None:
     """Not by the configuration, its differences, the settings of the store, or the API."""
     secrets = {**KEYS, "IMAGED_CATALOG__URL": f"postgresql://imaged:{SECRET}@db/imaged"}
-    before = loaded(tmp_path, CLOUD, **secrets)
-    after = loaded(tmp_path, CLOUD, **{name: f"{text}-2" for name, text in secrets.items()})
+    before = config_of(tmp_path, CLOUD, **secrets)
+    after = config_of(tmp_path, CLOUD, **{name: f"{text}-2" for name, text in secrets.items()})
     changes = compare_configs(before, after)
     settings = s3_settings("cloud", bucket_of(before))
 
@@ -223,7 +210,7 @@ def test_every_setting_reaches_the_store(tmp_path: Path) -> None:
         attempts = 2
         retry_for = "11s"
     """
-    config = loaded(tmp_path, text, **KEYS)
+    config = config_of(tmp_path, text, **KEYS)
     default = s3_settings("cloud", S3Section(type="s3", bucket="other"))
 
     settings = s3_settings("cloud", bucket_of(config))
@@ -241,7 +228,7 @@ def test_what_the_api_tells_is_no_secret_and_no_guess(tmp_path: Path) -> None:
         2
     ].replace("default = 's0'\n", "")
 
-    cloud, folder = store_facts(loaded(tmp_path, text, **KEYS))
+    cloud, folder = store_facts(config_of(tmp_path, text, **KEYS))
 
     assert (cloud.id, cloud.type, cloud.is_default) == ("cloud", "s3", True)
     assert cloud.description == "far away"
@@ -257,8 +244,8 @@ def test_what_the_api_tells_is_no_secret_and_no_guess(tmp_path: Path) -> None:
 
 def test_the_default_store_can_be_changed_in_kind(tmp_path: Path) -> None:
     """A table [stores.local] that says what it is has nothing of the default one."""
-    config = loaded(tmp_path, "[stores.local]\ntype = 's3'\nbucket = 'images'")
-    same = loaded(tmp_path, "[stores.local]\nmin_free = '0'")
+    config = config_of(tmp_path, "[stores.local]\ntype = 's3'\nbucket = 'images'")
+    same = config_of(tmp_path, "[stores.local]\nmin_free = '0'")
 
     assert isinstance(config.stores.by_name["local"], S3Section)
     assert isinstance(same.stores.by_name["local"], FilesystemSection)

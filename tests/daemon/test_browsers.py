@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +14,9 @@ JSON = "application/json"
 WANTED = json.dumps({"name": "from a page"}).encode()
 
 
-def test_only_programs_are_administrators(tmp_path: Path) -> None:
+def test_only_programs_are_administrators(workspace: Workspace) -> None:
     """Pages of other sites can neither read nor write; programs can."""
-    with serving(Workspace(tmp_path).write()) as daemon:
+    with serving(workspace.file) as daemon:
 
         def status(method: str, body: bytes | None = None, **headers: str) -> int:
             return daemon.ask("/v2/images", method, body, **headers)[0]
@@ -33,20 +33,24 @@ def test_only_programs_are_administrators(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "host", "status"),
+    ("variables", "own", "strange"),
     [
-        ('[api]\npublic_url = "https://images.example.org"', "images.example.org", 200),
-        ('[api]\npublic_url = "https://images.example.org"', "other.example.org", 421),
-        ("[auth]\nallow_anyone_on_the_network = true", "192.0.2.7:9292", 200),
-        ("[auth]\nallow_anyone_on_the_network = true", "rebound.example", 421),
+        (
+            {"IMAGED_API__PUBLIC_URL": "https://images.example.org"},
+            "images.example.org",
+            "other.example.org",
+        ),
+        (
+            {"IMAGED_AUTH__ALLOW_ANYONE_ON_THE_NETWORK": "true"},
+            "192.0.2.7:9292",
+            "rebound.example",
+        ),
     ],
 )
-def test_other_names_are_told(tmp_path: Path, more: str, host: str, status: int) -> None:
+def test_other_names_are_told(
+    workspace: Workspace, variables: dict[str, Any], own: str, strange: str
+) -> None:
     """The configuration determines the accepted host names."""
-    workspace = Workspace(tmp_path)
-    workspace.write()
-    file = workspace.file.read_text()
-    section = more.partition("\n")[0]
-    workspace.file.write_text(file.replace(section, more) if section in file else file + more)
-    with serving(workspace.file) as daemon:
-        assert daemon.ask("/v2/images", Host=host)[0] == status
+    with serving(workspace.file, **variables) as daemon:
+        assert daemon.ask("/v2/images", Host=own)[0] == 200
+        assert daemon.ask("/v2/images", Host=strange)[0] == 421

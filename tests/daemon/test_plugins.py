@@ -15,8 +15,8 @@ import pytest
 from imaged.ports.inspection import ImportFacts
 from support import disk_images
 from support.client import Client
-from support.daemon import Daemon, clean_environment
-from support.imaged_process import IMAGED
+from support.command import Workspace
+from support.daemon import Daemon
 from support.origin import Origin
 from support.task_client import TaskClient
 
@@ -80,27 +80,22 @@ async def test_its_type_and_its_check_are_at_work(
         ("imaged.import_checks", "broken:fails", "The import check of the entry point 'odd'"),
     ],
 )
-def test_a_package_that_is_broken(tmp_path: Path, group: str, target: str, sentence: str) -> None:
+def test_a_package_that_is_broken(
+    workspace: Workspace, group: str, target: str, sentence: str
+) -> None:
     """A broken plugin stops the start, and one line names it."""
-    site, folder = tmp_path / "site", tmp_path / "broken-1.dist-info"
-    (site / folder.name).mkdir(parents=True)
-    (site / folder.name / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1")
-    (site / folder.name / "entry_points.txt").write_text(f"[{group}]\nodd = {target}\n")
+    site = workspace.folder / "site"
+    folder = site / "broken-1.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1")
+    (folder / "entry_points.txt").write_text(f"[{group}]\nodd = {target}\n")
     (site / "broken.py").write_text(
         "from imaged.services.tasks.types.verify import Verify\n"
         "def verify(services):\n    return Verify(None, None, None)\n"
         "def fails():\n    raise RuntimeError('no list of words')\n"
     )
-    config = Daemon(tmp_path).config
 
-    done = subprocess.run(
-        [IMAGED, "serve", "--config", str(config)],
-        env={**clean_environment(), "PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = workspace.imaged("serve", PYTHONPATH=str(site))
 
     assert done.returncode != 0
     assert sentence in done.stderr

@@ -108,7 +108,10 @@ def test_a_store_that_is_not_there(canaries: Canaries, workspace: Workspace) -> 
         "IMAGED_STORES__CLOUD__SECRET_KEY": canaries["secret-key"],
     }
     workspace.write(_cloud("http://127.0.0.1:1", 'connect_timeout = "1s"'))
-    require_refused(canaries, workspace.imaged("check-config", **keys))
+    done = workspace.imaged("check-config", **keys)
+    require_refused(canaries, done)
+    assert "'cloud'" in done.stderr
+    assert "http://127.0.0.1:1" in done.stderr
     workspace.write(_cloud("https://127.0.0.1:1", f'ca_file = "{_key_file(workspace, canaries)}"'))
     require_refused(canaries, workspace.imaged("check-config", **keys))
 
@@ -161,22 +164,10 @@ WRONG = [
 ]
 
 
-def _without_section(section: str, text: str) -> str:
-    """The minimal configuration with one table replaced."""
-    head, _, rest = text.partition(section)
-    return head + rest.partition("[")[1] + rest.partition("[")[2]
-
-
-@pytest.mark.parametrize("number", range(len(WRONG)))
-def test_secrets_in_settings(canaries: Canaries, workspace: Workspace, number: int) -> None:
-    """An invalid setting is reported by name, without its value."""
-    spoil(workspace, WRONG[number].replace("{secret}", canaries["setting"]))
-
-    require_refused(canaries, workspace.imaged("check-config"))
-
-
 def test_secrets_in_reloaded_settings(canaries: Canaries, workspace: Workspace) -> None:
-    """The same holds for the log of a daemon and for other commands."""
+    """An invalid setting is reported by name, without its value: in the log of a daemon, and by
+    commands.
+    """
     with serving(workspace.file) as daemon:
         for number, more in enumerate(WRONG, start=1):
             daemon.wait_for("daemon.started")
@@ -230,7 +221,6 @@ def test_secrets_in_the_file_of_tokens(canaries: Canaries, workspace: Workspace)
             tokens.write_text(text.replace("{secret}", canaries[f"token-{number}"]))
             daemon.reload()
             daemon.wait_for("config.rejected", number)
-            require_refused(canaries, workspace.imaged("check-config"))
         log = daemon.log.read_text()
     require_refused(canaries, workspace.imaged("serve"))
 

@@ -10,7 +10,6 @@ import pytest
 
 from references.metrics import all_families
 from support.monitoring import (
-    ALERTS,
     ROOT,
     RUNBOOKS,
     Alert,
@@ -47,13 +46,6 @@ def test_the_alerts_that_operators_expect() -> None:
 
 
 @each_alert
-def test_alerts_ask_for_families_that_there_are(alert: Alert) -> None:
-    """One that asks for another never fires."""
-    assert families_in(alert.text)
-    assert families_in(alert.text) <= FAMILIES
-
-
-@each_alert
 def test_every_alert_has_a_runbook(alert: Alert) -> None:
     """The annotation leads to its section, which says what happened and what to do in steps."""
     page, anchor = alert.runbook.split("#")
@@ -82,20 +74,15 @@ def test_runbooks_name_families_that_there_are() -> None:
     assert named <= FAMILIES
 
 
-@pytest.mark.parametrize(("title", "expression"), list(expressions()))
-def test_panels_ask_for_families_that_there_are(title: str, expression: str) -> None:
-    """A panel that asks for another stays empty."""
-    assert families_in(expression), title
-    assert families_in(expression) <= FAMILIES
+def test_families_are_those_that_are_asked_for() -> None:
+    """An alert that asks for another never fires, and a panel stays empty; what neither asks for
+    need not be there.
+    """
+    texts = [*(alert.text for alert in alerts()), *(text for _, text in expressions())]
+    asked = [families_in(text) for text in texts]
 
-
-def test_every_family_has_a_reader() -> None:
-    """What neither a panel nor an alert asks for need not be there."""
-    asked = families_in(ALERTS.read_text(encoding="utf-8"))
-    for _, expression in expressions():
-        asked |= families_in(expression)
-
-    assert asked == FAMILIES
+    assert all(asked)
+    assert frozenset[str]().union(*asked) == FAMILIES
 
 
 def test_panels_have_a_place_of_their_own() -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
+from runpy import run_path
 
 import pytest
 
@@ -82,25 +80,14 @@ def test_a_call_tells_how_it_ends_well(method: str, path: str) -> None:
     assert any(status < 400 for status in calls.statuses(method, path))
 
 
-def test_observed_statuses_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_observed_statuses_are_described() -> None:
     """No test of the API sees a status that the page does not name for that call."""
-    for exchange in observations(monkeypatch).EXCHANGES:
+    for exchange in run_path(str(OBSERVED), run_name="observed")["EXCHANGES"]:
         method, _, address = exchange.request.partition(" ")
         call = described(method, address)
         if call is not None:
             allowed = {*calls.statuses(*call), *EVERYWHERE}
             assert exchange.status in allowed, f"{exchange.name}: {exchange.status}"
-
-
-def observations(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """What the tests of the API expect, call by call."""
-    spec = spec_from_file_location("observations", OBSERVED)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # where its dataclasses look
-    spec.loader.exec_module(module)
-    return module
 
 
 def described(method: str, address: str) -> tuple[str, str] | None:

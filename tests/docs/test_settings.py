@@ -18,10 +18,12 @@ from imaged.config.model import SECTIONS
 from imaged.config.sections import Section, is_reloadable, is_secret
 from imaged.config.stores import STORE_TYPES, FilesystemSection, S3Section, StoresSection
 from imaged.daemon import settings
+from support.settings import DEFAULT_CONFIG
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "config/imaged.toml"
 DEVELOPERS = ROOT / "config/imaged.dev.toml"
+ARCHIVE, OFFSITE = EXPORT_TYPES["filesystem"], EXPORT_TYPES["s3"]
 
 
 def flat(values: Mapping[str, Any], *path: str) -> Iterator[tuple[str, Any]]:
@@ -49,58 +51,37 @@ def whole_sample() -> str:
     return re.sub(r"(?m)^#(?! |$)", "", SAMPLE.read_text())
 
 
-@pytest.fixture(scope="module")
-def default_config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """What an empty file gives."""
-    empty = tmp_path_factory.mktemp("empty") / "imaged.toml"
-    empty.touch()
-    return load(empty, {})
-
-
 def test_the_sample_has_every_setting_with_its_default() -> None:
     """All of them, as they are, and nothing more."""
     assert dict(defaults()) == dict(flat(tomllib.loads(SAMPLE.read_text())))
 
 
-def test_the_sample_shows_a_store_in_a_bucket(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("section", "name", "given", "model"),
+    [
+        ("stores", "cloud", {"type": "s3", "bucket": "images"}, S3Section),
+        ("exports", "archive", {"type": "filesystem", "path": "/srv/exports"}, ARCHIVE),
+        ("exports", "offsite", {"type": "s3", "bucket": "archive"}, OFFSITE),
+    ],
+)
+def test_the_sample_shows_each_kind_of_place(
+    tmp_path: Path, section: str, name: str, given: dict[str, Any], model: type[Section]
+) -> None:
     """Every setting of it but the secrets, with its default, for those who take away the "#"."""
-    shown = tomllib.loads(whole_sample())["stores"].pop("cloud")
-    fields = S3Section.model_fields
     file = tmp_path / "imaged.toml"
     file.write_text(whole_sample())
 
-    store = load(file, {}).stores.by_name["cloud"]
-
-    optional = {key for key, field in fields.items() if not field.is_required()}
-    assert shown == {"type": "s3", "bucket": "images"} | {
-        key: fields[key].default for key in optional if not is_secret(fields[key])
+    assert isinstance(getattr(load(file, {}), section).by_name[name], model)
+    assert tomllib.loads(whole_sample())[section][name] == given | {
+        key: field.default
+        for key, field in model.model_fields.items()
+        if not field.is_required() and not is_secret(field)
     }
-    assert isinstance(store, S3Section)
-    assert store.secret_key is None
 
 
-def test_the_sample_shows_each_kind_of_destination(tmp_path: Path) -> None:
-    """Every setting of it but the secrets, with its default."""
-    shown = tomllib.loads(whole_sample())["exports"]
-    file = tmp_path / "imaged.toml"
-    file.write_text(whole_sample())
-
-    assert [*load(file, {}).exports.by_name] == ["archive", "offsite"]
-    given = {
-        "archive": {"type": "filesystem", "path": "/srv/exports"},
-        "offsite": {"type": "s3", "bucket": "archive"},
-    }
-    for name, table in given.items():
-        fields = EXPORT_TYPES[table["type"]].model_fields
-        optional = {key for key, field in fields.items() if not field.is_required()}
-        assert shown[name] == table | {
-            key: fields[key].default for key in optional if not is_secret(fields[key])
-        }
-
-
-def test_the_sample_gives_the_defaults(default_config: Config) -> None:
+def test_the_sample_gives_the_defaults() -> None:
     """Installing it changes no setting."""
-    assert default_config == load(SAMPLE, {})
+    assert load(SAMPLE, {}) == DEFAULT_CONFIG
 
 
 def test_the_sample_marks_what_a_reload_applies() -> None:
@@ -153,21 +134,19 @@ def test_every_setting_has_a_reason() -> None:
         "UPLOADS__REMEMBER_BROKEN",
     ],
 )
-def test_the_longest_delay_is_that_of_all_that_protect_data(
-    name: str, default_config: Config
-) -> None:
+def test_the_longest_delay_is_that_of_all_that_protect_data(name: str) -> None:
     """So long a step of the clock is waited out at least."""
     longer = load(DEVELOPERS, {f"IMAGED_{name}": "40d"})
 
-    assert settings.longest_delay(default_config) == timedelta(hours=24)
+    assert settings.longest_delay(DEFAULT_CONFIG) == timedelta(hours=24)
     assert settings.longest_delay(longer) == timedelta(days=40)
 
 
-def test_what_had_come_is_compared_unless_that_is_switched_off(default_config: Config) -> None:
+def test_what_had_come_is_compared_unless_that_is_switched_off() -> None:
     """By a time of nothing to remember it for."""
     off = load(DEVELOPERS, {"IMAGED_UPLOADS__REMEMBER_BROKEN": "0"})
 
-    assert settings.ingest_settings(default_config).remembers_broken
+    assert settings.ingest_settings(DEFAULT_CONFIG).remembers_broken
     assert not settings.ingest_settings(off).remembers_broken
 
 

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
 TESTS = Path(__file__).parents[1]
+TABLES = run_path(str(TESTS / "conftest.py"))
 
 
-def patterns(name: str) -> tuple[str, ...]:
-    """A table of ``tests/conftest.py``."""
-    spec = spec_from_file_location("conftest_of_tests", TESTS / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: tuple[str, ...] = getattr(module, name)
-    return found
-
-
-@pytest.mark.parametrize("pattern", patterns("SLOW") + patterns("QUICK"))
+@pytest.mark.parametrize("pattern", TABLES["SLOW"] + TABLES["QUICK"])
 def test_each_pattern_finds_tests(pattern: str) -> None:
     """A file that was renamed would change its tier without a word."""
     assert list(TESTS.glob(pattern))

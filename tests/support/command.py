@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from imaged.core.place_marker import MARKER_NAME
 from support.daemon import clean_environment
 from support.imaged_process import (
     COMMAND_TIMEOUT_SECONDS,
@@ -26,6 +27,8 @@ from support.imaged_process import (
 from support.orphans import END_WITH_PARENT
 from support.service_manager import activating
 from support.waiting import wait_until
+
+OCTETS = "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ def imaged(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
     )
+
+
+def blobs(folder: Path) -> list[Path]:
+    """The files that a store has in its folder."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != MARKER_NAME]
 
 
 @dataclass
@@ -138,6 +146,40 @@ class ServerProcess:
         answer = connection.getresponse()
         return answer.status, answer.read()
 
+    def show(self, path: str) -> Any:
+        """What it answers to a GET, read as JSON."""
+        return json.loads(self.ask(path)[1])
+
+    def create_image(self) -> str:
+        """An image that waits for its data; its id."""
+        return self._create("/v2/images", {"disk_format": "raw", "container_format": "bare"})
+
+    def create_task(self, type_name: str, **fields: str) -> str:
+        """A task with this input; its id."""
+        return self._create("/v2/tasks", {"type": type_name, "input": fields})
+
+    def _create(self, path: str, record: Mapping[str, object]) -> str:
+        status, answer = self.ask(path, "POST", json.dumps(record).encode())
+        assert status == 201, answer
+        new_id: str = json.loads(answer)["id"]
+        return new_id
+
+    def upload(self, image_id: str, data: bytes = b"data", **headers: str) -> int:
+        """Send data at once; the status of the answer."""
+        path = f"/v2/images/{image_id}/file"
+        return self.ask(path, "PUT", data, Content_Type=OCTETS, **headers)[0]
+
+    def begin_upload(self, image_id: str) -> HTTPConnection:
+        """Send the first half of ten bytes, and wait until the upload was claimed."""
+        connection = self.connect()
+        connection.putrequest("PUT", f"/v2/images/{image_id}/file")
+        connection.putheader("Content-Type", OCTETS)
+        connection.putheader("Content-Length", "10")
+        connection.endheaders(b"12345")
+        while self.show(f"/v2/images/{image_id}")["status"] != "saving":
+            assert self.process.poll() is None
+        return connection
+
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, and wait for the exit code."""
         self.process.send_signal(how)
@@ -162,7 +204,8 @@ def serving(
     """
     log = file.with_suffix(f".{time.monotonic_ns()}.log")
     log.touch()
-    arguments, environment = (command, "--config", str(file)), clean_environment() | environment
+    arguments = (*command.split(), "--config", str(file))
+    environment = clean_environment() | environment
     process: ImagedProcess | subprocess.Popen[bytes]
     if sockets:
         with log.open("wb") as output:

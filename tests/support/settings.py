@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imaged.config import load
+import pytest
+
+from imaged.config import Config, ConfigInvalid, load
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.daemon import settings
 from imaged.ports.catalog import ClockCatalog
@@ -57,3 +59,19 @@ def configured(kind: type[S], **changes: Any) -> S:
     """Settings with the defaults of the configuration, and these changes."""
     made: S = ALL_SETTINGS[kind]
     return replace(made, **changes)
+
+
+def config_of(folder: Path, text: str, **environment: str) -> Config:
+    """The configuration of a file with this text. Raises ConfigInvalid."""
+    file = folder / "imaged.toml"
+    file.write_text(text)
+    return load(file, environment)
+
+
+def problems_of(folder: Path, text: str, **environment: str) -> list[str]:
+    """Everything that is said of such a file, without its path."""
+    with pytest.raises(ConfigInvalid) as caught:
+        config_of(folder, text, **environment)
+    return [
+        str(problem).removeprefix(f"{folder}/imaged.toml:") for problem in caught.value.problems
+    ]

@@ -132,14 +132,12 @@ class HttpProxy(TcpProxy):
         down_bytes: list[int | None] | None = None,
         lost_answers: int = 0,
         flips_up_at: int | None = None,
-        flips_down_at: int | None = None,
     ) -> None:
         super().__init__(server_port)
         self.up_bytes = up_bytes or []  # of each upload; None: all of them
         self.down_bytes = down_bytes or []  # of each download
         self.lost_answers = lost_answers  # so many answers to uploads never come
         self.flips_up_at = flips_up_at  # the byte of a connection to the server that is changed
-        self.flips_down_at = flips_down_at
         self.heads: list[bytes] = []  # of every request
 
     async def begin(
@@ -155,13 +153,10 @@ class HttpProxy(TcpProxy):
         down = self.down_bytes.pop(0) if is_down and self.down_bytes else None
         if is_up and self.lost_answers:
             self.lost_answers, down = self.lost_answers - 1, 0
-        return (
-            _damaged(up, self.flips_up_at if is_up else None),
-            _damaged(down, self.flips_down_at if is_down else None),
-        )
+        return _damaged(up, self.flips_up_at if is_up else None), _damaged(down)
 
 
-def _damaged(limit_bytes: int | None, flips_at: int | None) -> Pass:
+def _damaged(limit_bytes: int | None, flips_at: int | None = None) -> Pass:
     """A way that breaks after so many bytes, and changes one of them."""
     passed_bytes = 0
 
