@@ -78,12 +78,13 @@ _IMPORT = (*_WRITE, *_JSON, errors.ImportNotReady, errors.InvalidTransition)
 _ATTRIBUTES = (*_BODY, errors.ReadOnlyAttribute, errors.NotPermitted)
 
 CALLS: Mapping[tuple[str, str], Call] = {
-    ("GET", "/"): Call(note="So does every path outside of a served version."),
+    ("GET", "/"): Call(note="A browser gets a page, with 200."),
     ("GET", "/versions"): Call(),
     ("GET", "/livez"): Call(note="**Ours.** For supervisors that restart a hanging process."),
     ("GET", "/readyz"): Call(note="**Ours.** For proxies: also 503 while it stops."),
     ("GET", "/healthcheck"): Call(note="The same as `/readyz`."),
     ("GET", "/v2"): Call(also=(302,)),
+    ("GET", "/v2/"): Call(note="The same as `/versions`."),
     ("GET", "/v2/images"): Call(
         (errors.InvalidQuery,),
         f"`limit` is {DEFAULT_LIMIT} by default, and {MAX_LIMIT:,} at most; a page ends "

@@ -23,9 +23,10 @@ _HEAD = f"""\
 {MADE}
 
 For users who got an answer with a status from 400 on. It has one sentence that says what is wrong
-with the request: as JSON (`message`, `code`, `title`) where the header `Accept` names
-`application/json`, as plain text otherwise. Its header `X-Openstack-Request-Id` is the `request_id`
-of the lines in the log, which have more details, such as paths and hosts that clients do not see.
+with the request: as JSON (`message`, `code`, `title`), or as plain text where the header `Accept`
+names text or HTML and not `application/json`. Its header `X-Openstack-Request-Id` is the
+`request_id` of the lines in the log, which have more details, such as paths and hosts that clients
+do not see.
 
 The first column is the `error_type` in the log.
 """

@@ -1,6 +1,8 @@
-"""Several stores: their list, what each caller may know of them, and uploads that name one."""
+"""The versions of the API; the stores, what each caller may know of them; uploads that name one."""
 
 from __future__ import annotations
+
+from importlib.metadata import version as installed_version
 
 import pytest
 
@@ -104,3 +106,51 @@ async def test_a_store_that_is_not_there_is_refused(service: Service, named: str
     assert refused.status == 400
     assert service.image(image_id).status == "queued"
     assert (await upload(service, image_id, "near")).status == 204
+
+
+@pytest.mark.parametrize("number", range(8))
+async def test_each_version_has_a_link_that_answers_without_a_token(
+    service: Service, number: int
+) -> None:
+    """The list is the same behind each link."""
+    listed = (await service.call("GET", "/versions", caller=None)).json()
+
+    version = next(one for one in listed["versions"] if one["id"] == f"v2.{number}")
+    path = version["links"][0]["href"].removeprefix("http://images.test")
+    reply = await service.call("GET", path, caller=None)
+
+    assert (reply.status, reply.json()) == (200, listed)
+
+
+async def test_a_browser_gets_a_page(service: Service) -> None:
+    """It says that the service runs, in which version, and where to go on."""
+    headers = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    reply = await service.call("GET", "/", headers=headers, caller=None)
+
+    assert reply.status == 200
+    assert reply.headers["content-type"].startswith("text/html")
+    assert reply.headers["vary"] == "Accept"
+    page = reply.body.decode()
+    for part in (
+        f"imaged {installed_version('imaged')} is running",
+        "/versions",
+        "http://images.test",
+    ):
+        assert part in page
+
+
+async def test_the_page_has_no_markup_of_its_caller() -> None:
+    """A public URL with characters of HTML stays text."""
+    service = Service(public_url="http://a.test/<b>")
+    reply = await service.call("GET", "/", headers={"accept": "text/html"}, caller=None)
+
+    assert "http://a.test/&lt;b&gt;" in reply.body.decode()
+
+
+@pytest.mark.parametrize("path", ["/images", "/v1/images", "/v3/", "/favicon.ico", "/v2.99/images"])
+async def test_outside_the_versions_is_nothing(service: Service, path: str) -> None:
+    """The sentence tells where the API is."""
+    reply = await service.call("GET", path, caller=None)
+
+    assert reply.status == 404
+    assert "The Image API is below /v2/" in reply.json()["message"]

@@ -193,7 +193,7 @@ async def test_any_tag(tag: str) -> None:
 @often
 @given(path=header_text, method=st.sampled_from(["GET", "PUT", "POST"]))
 async def test_any_path(path: str, method: str) -> None:
-    """Paths lead somewhere, or to a choice of versions, or nowhere."""
+    """Paths lead somewhere or nowhere."""
     check(await Service().call(method, f"/{path}"))
     check(await Service().call(method, f"/v2/images/{path}", RAW))
 

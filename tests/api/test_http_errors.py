@@ -116,8 +116,8 @@ def test_internal_details_are_not_disclosed(error: Exception, accept: str) -> No
 
 
 def test_text_is_status_and_sentence() -> None:
-    """Without a wish, the answer is plain text."""
-    response = shown(errors.ImageExists("abc"))
+    """For clients that ask for text, the answer is plain text."""
+    response = shown(errors.ImageExists("abc"), "text/plain")
     assert response.status_code == 409
     assert response.media_type == "text/plain"
     assert bytes(response.body).startswith(b"409 Conflict\n\nThe image id abc is taken")
@@ -159,13 +159,16 @@ def test_headers_that_belong_to_a_status(error: Exception, header: str, value: s
         ("application/json", True),
         ("text/html, application/json;q=0.9", True),
         ("APPLICATION/JSON", True),
-        ("*/*", False),
-        ("", False),
+        ("*/*", True),
+        ("", True),
         ("text/html", False),
+        ("text/plain", False),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", False),
+        ("text/html;q=0", True),
         ("application/json;q=0", False),
-        ("application/jsonp", False),
+        ("application/jsonp", True),
     ],
 )
-def test_json_only_for_clients_that_name_it(accept: str, is_json: bool) -> None:
-    """Only an Accept header that names JSON asks for it."""
+def test_json_unless_text_is_asked_for(accept: str, is_json: bool) -> None:
+    """Clients that send an empty header or any type show the sentence only if it is JSON."""
     assert wants_json(accept) is is_json

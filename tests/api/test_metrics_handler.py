@@ -78,8 +78,8 @@ async def test_the_api_has_no_page_without_a_token() -> None:
 
 
 async def test_without_metrics_the_path_is_like_any_other() -> None:
-    """It offers the versions of the API."""
-    assert (await get(Service(), **SHOWN)).status == 300
+    """There is nothing, as at any path outside the API."""
+    assert (await get(Service(), **SHOWN)).status == 404
 
 
 async def test_other_methods(service: Service) -> None:

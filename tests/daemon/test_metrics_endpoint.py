@@ -151,7 +151,7 @@ def test_addresses_of_their_own(workspace: Workspace) -> None:
     port, path = reserve_port(), workspace.folder / "metrics.sock"
     more = f'[metrics]\nbind = ["127.0.0.1:{port}", "unix:{path}"]'
     with serving(workspace.write(more)) as daemon:
-        assert daemon.ask("/metrics")[0] == 300
+        assert daemon.ask("/metrics")[0] == 404
         for connection in (HTTPConnection("127.0.0.1", port), UnixConnection(path)):
             assert read(connection)["imaged_ready", ()] == 1
         assert daemon.end() == 0
@@ -173,7 +173,7 @@ def test_a_taken_address_is_told(workspace: Workspace) -> None:
 def test_nowhere_by_default(workspace: Workspace) -> None:
     """The API does not serve the page, not even to local requests."""
     with serving(workspace.write()) as daemon:
-        assert daemon.ask("/metrics")[0] == 300
+        assert daemon.ask("/metrics")[0] == 404
 
 
 def test_the_token_for_the_addresses_of_the_api(workspace: Workspace) -> None:

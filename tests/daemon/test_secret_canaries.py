@@ -273,7 +273,7 @@ def test_what_clients_send(canaries: Canaries, workspace: Workspace, output_form
         daemon.end()
         log = daemon.log.read_text()
 
-    assert [code for code, _ in answers] == [201, 401, 404, 400, 300, 405, 400, 200, 200, 500]
+    assert [code for code, _ in answers] == [201, 401, 404, 400, 404, 405, 400, 200, 200, 500]
     assert "request.failed" in log
     assert "Traceback" in log
     assert canaries.found_in(log, status.stdout, status.stderr) == set()

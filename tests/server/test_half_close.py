@@ -30,7 +30,7 @@ def test_a_whole_request_is_answered(service: Service) -> None:
         for request, headers, body, status in (
             ("GET /livez", (), b"", 200),
             ("GET /v2/images", (), b"", 200),
-            ("PUT /nope", (), b"", 300),
+            ("PUT /nope", (), b"", 404),
             ("POST /v2/images", created, b"{}", 201),
         ):
             with RawConnection(port) as line:

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from imaged.api import schemas
 from imaged.api.authenticator import Authenticator
-from imaged.api.discovery import StoreFacts, StoreRecords, Versions, version_2_path
-from imaged.api.http_errors import NoSuchPath
+from imaged.api.discovery import VERSION_PATHS, StoreFacts, StoreRecords, Versions, version_2_path
+from imaged.api.http_errors import NoSuchPath, NotInVersion
 from imaged.api.image_data import ImageData
 from imaged.api.images import ImageRecords
 from imaged.api.imports import ImportCalls
@@ -63,16 +62,14 @@ def build_app(
     routes = [Route(path, resource) for path, resource in table.items()]
     if metrics is not None:
         routes.append(Route(METRICS_PATH, Resource(GET=metrics.tell_with_token)))
-    not_found = NotFound(Versions(links))
-    return RequestMiddleware(
-        Authentication(authenticator, Router(routes, redirect_slashes=False, default=not_found))
-    )
+    router = Router(routes, redirect_slashes=False, default=_not_found)
+    return RequestMiddleware(Authentication(authenticator, router))
 
 
 def build_metrics_app(metrics: MetricsHandler) -> ASGIApp:
     """The application for addresses that serve only metrics."""
     route = Route(METRICS_PATH, Resource(GET=metrics.tell))
-    return RequestMiddleware(Router([route], redirect_slashes=False, default=_path_not_found))
+    return RequestMiddleware(Router([route], redirect_slashes=False, default=_only_metrics))
 
 
 def paths(
@@ -92,6 +89,7 @@ def paths(
         "/readyz": Resource(GET=probes.ready),
         "/healthcheck": Resource(GET=probes.ready),
         "/v2": Resource(GET=versions.enter),
+        "/v2/": Resource(GET=versions.show),
         "/v2/images": Resource(GET=records.list, POST=records.create),
         image: Resource(find=find, GET=records.show, PATCH=records.patch, DELETE=records.delete),
         f"{image}/file": Resource(
@@ -120,7 +118,7 @@ def paths(
 
 
 class Authentication:
-    """Recognises the version of the API in the path, and authenticates requests to it."""
+    """Recognises the version of the API in the path, and authenticates requests below it."""
 
     def __init__(self, authenticator: Authenticator, app: ASGIApp) -> None:
         self._authenticator = authenticator
@@ -131,27 +129,21 @@ class Authentication:
         headers = Headers(scope=scope)
         path = version_2_path(scope["path"], headers.get("accept", ""))
         if path is not None:
+            scope = {**scope, "path": path}
+        if path is not None and path not in VERSION_PATHS:
             caller = await self._authenticator.authenticate(headers)
             bind_contextvars(project_id=caller.project)
-            scope = {**scope, "path": path, CALLER_SCOPE_KEY: caller}
+            scope[CALLER_SCOPE_KEY] = caller
         await self._app(scope, receive, send)
 
 
-class NotFound:
-    """Unknown paths: 404 within this version, a choice of versions outside."""
-
-    def __init__(self, versions: Versions) -> None:
-        self._versions = versions
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 300. Raises NoSuchPath."""
-        if CALLER_SCOPE_KEY in scope:
-            raise NoSuchPath
-        response = await self._versions.choose(Request(scope))
-        await response(scope, receive, send)
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse all other paths of the API. Raises NoSuchPath, NotInVersion."""
+    del receive, send
+    raise NoSuchPath if CALLER_SCOPE_KEY in scope else NotInVersion
 
 
-async def _path_not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse all other paths. Raises NoSuchPath."""
+async def _only_metrics(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse all other paths of an address for metrics. Raises NoSuchPath."""
     del scope, receive, send
     raise NoSuchPath

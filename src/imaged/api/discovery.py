@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
+from importlib.metadata import version as installed_version
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.bodies import json_response
+from imaged.api.http_errors import wants_html
 from imaged.api.requests import Links, caller_of
 from imaged.core.access import require_admin
 
@@ -25,18 +28,43 @@ _IN_PATH = re.compile(rf"/{_NUMBER}(?=/|$)")
 _IN_ACCEPT = re.compile(rf"application/vnd\.openstack\.images-{_NUMBER}(?![\w.]).*")
 
 
+#: The paths of the version itself. They need no token: clients read them before they sign in.
+VERSION_PATHS = frozenset({"/v2", "/v2/"})
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>imaged</title>
+<h1>imaged {version} is running</h1>
+<p>It keeps disk images for programs that speak the OpenStack Image API.
+<ul>
+<li><a href="/versions">/versions</a>: the versions of the API; it is below <code>/v2/</code>
+<li><a href="/readyz">/readyz</a>: whether the service is ready, and what is wrong if not
+</ul>
+<p>Upload a file with <code>imaged push FILE --url {address}</code>; on the server,
+<code>imaged status</code> shows what it keeps and <code>imaged doctor</code> what needs attention.
+</html>
+"""
+_PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'", "Vary": "Accept"}
+
+
 class Versions:
-    """``/`` and ``/versions``, and all paths of versions that are not served."""
+    """``/`` and ``/versions``, ``/v2`` and ``/v2/``."""
 
     def __init__(self, links: Links) -> None:
         self._links = links
+        self._imaged_version = installed_version("imaged")
 
     async def show(self, request: Request) -> Response:
         """Answer 200 with the list."""
         return self._answer(request, 200)
 
     async def choose(self, request: Request) -> Response:
-        """Answer 300 with the list, so that the client chooses."""
+        """Answer 300 with the list, so that the client chooses; 200 with a page for a browser."""
+        if wants_html(request.headers.get("accept", "")):
+            address = escape(self._links.absolute(request, ""))
+            page = _PAGE.format(version=self._imaged_version, address=address)
+            return Response(page, 200, _PAGE_HEADERS, "text/html")
         return self._answer(request, 300)
 
     async def enter(self, request: Request) -> Response:
@@ -47,7 +75,7 @@ class Versions:
         links = [{"rel": "self", "href": self._root(request)}]
         versions = [{"id": CURRENT, "status": "CURRENT", "links": links}]
         versions += [{"id": number, "status": "SUPPORTED", "links": links} for number in SUPPORTED]
-        return json_response({"versions": versions}, status)
+        return json_response({"versions": versions}, status, {"Vary": "Accept"})
 
     def _root(self, request: Request) -> str:
         return self._links.absolute(request, "/v2/")

@@ -16,6 +16,7 @@ from imaged.core.errors import ImagedError, UnsatisfiableRange
 
 INTERNAL_ERROR = 500
 NOT_MODIFIED = 304
+JSON = "application/json"
 UNAVAILABLE = 503
 BAD_GATEWAY = 502
 INTERNAL_ERROR_SENTENCE = (
@@ -58,6 +59,15 @@ class NoSuchPath(HttpError):
     http_status = 404
     remedy = "Check the path; [the calls](api.md) lists all paths."
     sentence = "There is nothing at this address."
+
+
+class NotInVersion(NoSuchPath):
+    """The path names no version of the API that is served."""
+
+    sentence = (
+        "There is nothing at this address. The Image API is below /v2/; /versions lists its "
+        "versions."
+    )
 
 
 class MethodNotAllowed(HttpError):
@@ -213,7 +223,7 @@ def status_and_sentence(error: Exception, *, is_upload: bool = False) -> StatusA
 
 
 def error_response(error: Exception, accept: str, *, is_upload: bool = False) -> Response:
-    """The answer to a failed request: JSON if the client accepts it, otherwise plain text."""
+    """The answer to a failed request: JSON, or plain text if the client asks for text or HTML."""
     status, sentence = status_and_sentence(error, is_upload=is_upload)
     title, headers = TITLES[status], _headers(error)
     if status == NOT_MODIFIED:  # a 304 has no body: RFC 9110, section 15.4.5
@@ -221,17 +231,36 @@ def error_response(error: Exception, accept: str, *, is_upload: bool = False) ->
     readable = sentence.encode(errors="backslashreplace").decode()
     if wants_json(accept):
         body = {"message": readable, "code": f"{status} {title}", "title": title}
-        return Response(encode(body), status, headers, "application/json")
+        return Response(encode(body), status, headers, JSON)
     return Response(f"{status} {title}\n\n{readable}\n", status, headers, "text/plain")
 
 
 def wants_json(accept: str) -> bool:
-    """Whether an Accept header names JSON."""
+    """Whether JSON suits an Accept header: it names JSON, or neither text nor HTML.
+
+    openstacksdk sends an empty header with uploads, and shows the sentence of a JSON answer only.
+    """
+    accepted, refused = _media_types(accept)
+    if JSON in accepted:
+        return True
+    return JSON not in refused and not any(one.startswith("text/") for one in accepted)
+
+
+def wants_html(accept: str) -> bool:
+    """Whether an Accept header names HTML and not JSON, as those of browsers do."""
+    accepted, _ = _media_types(accept)
+    return "text/html" in accepted and JSON not in accepted
+
+
+def _media_types(accept: str) -> tuple[set[str], set[str]]:
+    """The media types that an Accept header names, and those that it excludes by ``q=0``."""
+    accepted: set[str] = set()
+    refused: set[str] = set()
     for item in accept.lower().split(","):
         media_type, *parameters = (part.strip() for part in item.split(";"))
-        if media_type == "application/json":
-            return not any(parameter in {"q=0", "q=0.0", "q=0.00"} for parameter in parameters)
-    return False
+        is_refused = any(parameter in {"q=0", "q=0.0", "q=0.00"} for parameter in parameters)
+        (refused if is_refused else accepted).add(media_type)
+    return accepted, refused
 
 
 def _headers(error: Exception) -> dict[str, str]:
