@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from contracts.store_bucket import settings_for
 from imaged.stores.s3.settings import S3Settings
+from support.orphans import start
 from support.ports import reserve_port
-from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
+from support.seaweedfs import ACCESS_KEY, SECRET_KEY, has_bucket, plain_client
 from support.waiting import wait_until
 
 START_TIMEOUT_SECONDS = 60.0
@@ -185,15 +184,8 @@ def _make_user_and_bucket(cluster: Ceph) -> None:
         "radosgw-admin", "user", "create", "--uid=imaged", "--display-name=imaged",
         f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}",
     )  # fmt: skip
-    wait_until(lambda: _has_bucket(cluster), within_seconds=START_TIMEOUT_SECONDS)
-
-
-def _has_bucket(cluster: Ceph) -> bool:
-    try:
-        plain_client(cluster.endpoint).create_bucket(Bucket=BUCKET)
-    except (BotoCoreError, ClientError):
-        return False
-    return True
+    client = plain_client(cluster.endpoint)
+    wait_until(lambda: has_bucket(client), within_seconds=START_TIMEOUT_SECONDS)
 
 
 def _call(cluster: Ceph, *command: str) -> None:
@@ -201,10 +193,6 @@ def _call(cluster: Ceph, *command: str) -> None:
 
 
 def _start(cluster: Ceph, running: ExitStack, *command: str) -> None:
-    """In the foreground, so that it is a child of ours; killed at the end."""
-    with (cluster.folder / f"{command[0]}.out").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "-f"], env=cluster.environment, stdout=log, stderr=log
-        )
-    running.callback(process.wait)
-    running.callback(process.kill)
+    """In the foreground, so that it is a child of ours."""
+    log = cluster.folder / f"{command[0]}.out"
+    start(running, log, [*command, "-f"], env=cluster.environment)

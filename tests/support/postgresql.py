@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from uuid import uuid4
 import asyncpg  # type: ignore[import-untyped]
 
 from imaged.catalogs.postgresql.driver import migrate_postgresql
+from support.orphans import give_to_unprivileged, unprivileged
 from support.ports import reserve_port
 from support.waiting import wait_until
 
@@ -106,9 +106,7 @@ class Server:
         return self._folder / "data"
 
     def _initialize(self) -> None:
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
+        give_to_unprivileged(self._folder)
         options = [
             f"--username={SUPERUSER_ROLE}",
             "--encoding=UTF8",
@@ -134,12 +132,7 @@ class Server:
         return copies / binaries.relative_to(package.parent)
 
     def _unprivileged(self, program: str, *arguments: str) -> list[str]:
-        """PostgreSQL refuses to run as root, and it shall not outlive us."""
-        command = ["setpriv", "--pdeathsig=INT"]
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            command += [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
-        return [*command, str(self._binaries / program), *arguments]
+        return [*unprivileged(), str(self._binaries / program), *arguments]
 
     def _why_not(self) -> str:
         said = (self._folder / "log").read_text("utf-8", "replace")

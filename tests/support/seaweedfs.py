@@ -152,17 +152,18 @@ def _is_ready(server: SeaweedFS) -> bool:
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     client = plain_client(server.endpoint)
     while server.process.poll() is None and time.monotonic() < deadline:
-        if _has_bucket(client) and _keeps_bytes(client):
+        if has_bucket(client) and _keeps_bytes(client):
             return True
         time.sleep(0.1)  # the server notifies nothing when it is ready
     return False
 
 
-def _has_bucket(client: Any) -> bool:
+def has_bucket(client: Any) -> bool:
+    """Make the bucket; whether it is there. A server that begins may refuse it at first."""
     try:
         client.create_bucket(Bucket=BUCKET)
     except ClientError as error:
-        return error.response["Error"]["Code"].startswith("BucketAlready")
+        return str(error.response["Error"]["Code"]).startswith("BucketAlready")
     except BotoCoreError:
         return False
     return True

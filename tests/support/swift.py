@@ -16,12 +16,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from contracts.store_bucket import settings_for
 from imaged.stores.s3.settings import S3Settings, Secret
+from support.orphans import start
 from support.ports import reserve_port
-from support.seaweedfs import BUCKET, SECRET_KEY, plain_client
+from support.seaweedfs import SECRET_KEY, has_bucket, plain_client
 from support.virtualenvs import environment
 from support.waiting import wait_until
 
@@ -124,12 +123,13 @@ def swift() -> Iterator[Swift]:
         with ExitStack() as running:
             _write_configuration(folder, programs, [port, cache_port, *ports])
             memcached = ["memcached", "-l", "127.0.0.1", "-p", str(cache_port), "-u", _user()]
-            _start(folder, running, "memcached", memcached)
+            start(running, folder / "memcached.out", memcached)
             for kind in (*SERVERS, "proxy"):
                 program = [str(programs / "python"), str(folder / "run.py"), kind]
-                _start(folder, running, kind, program)
+                start(running, folder / f"{kind}.out", program)
             cluster = Swift(port)
-            wait_until(lambda: _has_bucket(cluster), within_seconds=START_TIMEOUT_SECONDS)
+            client = plain_client(cluster.endpoint, SWIFT_ACCESS_KEY)
+            wait_until(lambda: has_bucket(client), within_seconds=START_TIMEOUT_SECONDS)
             yield cluster
     finally:
         shutil.rmtree(folder)
@@ -158,22 +158,6 @@ def _make_ring(programs: Path, builder: Path, device: str) -> None:
     program = str(programs / "swift-ring-builder")
     for step in (("create", "4", "1", "1"), ("add", device, "1"), ("rebalance",)):
         subprocess.run([program, str(builder), *step], check=True, capture_output=True)
-
-
-def _has_bucket(cluster: Swift) -> bool:
-    client = plain_client(cluster.endpoint, SWIFT_ACCESS_KEY, SECRET_KEY)
-    try:
-        client.create_bucket(Bucket=BUCKET)
-    except (BotoCoreError, ClientError):
-        return False
-    return True
-
-
-def _start(folder: Path, running: ExitStack, name: str, command: list[str]) -> None:
-    with (folder / f"{name}.out").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    running.callback(process.wait)
-    running.callback(process.kill)
 
 
 def _user() -> str:

@@ -115,29 +115,6 @@ def seconds(status: str) -> int:
     return int(found[1])
 
 
-def test_it_comes_back_after_a_kill(machine: Machine) -> None:
-    """What was acknowledged is there, and what was not can be sent again."""
-    machine.configure("[claims]\nlease = '2s'\nrenew_every = '500ms'")
-    machine.override("imaged.service", {"RestartSec": "100ms"})
-    client = start(machine)
-    whole, half = client.create(), client.create()
-    assert client.upload(whole, b"data") == 204
-    slow = client.begin_upload(half, b"12345", 10)
-
-    machine.systemctl("kill", "--kill-whom=main", "--signal=KILL", "imaged")
-
-    machine.wait_for("imaged", "NRestarts", lambda count: count == "1")
-    machine.wait_for("imaged", "ActiveState", lambda state: state == "active")
-    assert client.download(whole) == b"data"
-    until(
-        lambda: client.show(half)["status"],
-        lambda status: status == "queued",
-        lambda: machine.log("imaged"),
-    )
-    assert client.upload(half, b"1234567890") == 204
-    slow.close()
-
-
 def test_the_journal_finds_an_image(machine: Machine) -> None:
     """Fields of events are fields of the journal."""
     client = start(machine)

@@ -59,16 +59,6 @@ def test_no_connection_is_refused_across_a_restart(machine: Machine) -> None:
     assert answers.keys() == {"200"}, answers
 
 
-def test_a_socket_that_says_nothing_is_refused(machine: Machine) -> None:
-    """A name that imaged does not know is told to the operator, with what to do."""
-    machine.override("imaged.socket", {"FileDescriptorName": "apo"}, section="Socket")
-    machine.override("imaged.service", {"Restart": "no"})
-    machine.systemctl("start", "imaged.socket")
-
-    assert machine.attempt("systemctl", "start", "imaged").returncode != 0
-    assert 'a socket named "apo": set FileDescriptorName=' in machine.log("imaged")
-
-
 def test_a_socket_for_strangers_needs_a_method(machine: Machine) -> None:
     """A socket that others can reach is no way around what guards api.bind."""
     machine.override("imaged.socket", {"ListenStream": "\nListenStream=0.0.0.0:9292"}, "Socket")
