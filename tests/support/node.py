@@ -21,6 +21,7 @@ from imaged.core.lifecycle import RESTORE_EVENTS
 from imaged.core.task import Task, TaskStatus
 from imaged.core.uploading import share_data
 from imaged.inspectors.oslo_inspector import OsloInspector
+from imaged.lanes import LaneFactory
 from imaged.ports.catalog import Catalog
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.inspection import ImportCheck
@@ -34,11 +35,17 @@ from imaged.services.reconciler import ReconcileSettings, StoreReconciler
 from imaged.services.scrubber import BlobScrubber, ScrubberSettings
 from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.runner import RunnerSettings, TaskRunner
-from imaged.services.tasks.task_service import TaskService, TaskServiceSettings
+from imaged.services.tasks.task_service import Access, TaskService, TaskServiceSettings
 from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry
 from imaged.services.tasks.types.api_image_import import ImageImport, ImageImportService
 from imaged.services.tasks.types.clone import Clone, CloneCopier
-from imaged.services.tasks.types.import_methods import GLANCE_DIRECT, StagedBytes
+from imaged.services.tasks.types.import_methods import (
+    GLANCE_DIRECT,
+    WEB_DOWNLOAD,
+    ImportMethod,
+    StagedBytes,
+    WebDownload,
+)
 from imaged.services.tasks.types.remote_image import RemoteImageClient
 from imaged.services.tasks.types.verify import Verify
 from imaged.services.traffic import Traffic
@@ -90,6 +97,8 @@ class Node:
         types: Sequence[TaskType[Any]] = (),
         web: Fetcher | None = None,
         checks: Sequence[ImportCheck] = (),
+        lanes: LaneFactory = InlineLane,
+        access: Access = "members",
     ) -> None:
         settings = ClaimSettings(LEASE, RENEW_EVERY)
         self.catalog = catalog
@@ -104,17 +113,18 @@ class Node:
             stages or configured(IngestSettings),
             budget=self.budget,
             inspector=OsloInspector,
-            lanes=InlineLane,
+            lanes=lanes,
             slice_bytes=slice_bytes,
             traffic=self.traffic,
         )
         self.uploads = self.ingest
         self.downloads = Downloads(catalog, stores, self.budget, self.traffic)
-        self.web = web or MemoryFetcher()
+        self.web: Any = web or MemoryFetcher()
         self.check_factory = StreamCheckFactory(
-            lambda: self.ingest.settings.max_size_bytes, checks, InlineLane
+            lambda: self.ingest.settings.max_size_bytes, checks, lanes
         )
-        self._build_tasks(catalog, stores, tasks, types)
+        self._types = types
+        self._build_tasks(catalog, stores, tasks, lanes, access)
         self.reclaimer = LeaseReclaimer(
             catalog,
             clock=self.clock,
@@ -132,9 +142,14 @@ class Node:
         catalog: Catalog,
         stores: Stores,
         settings: RunnerSettings | None,
-        types: Sequence[TaskType[Any]],
+        lanes: LaneFactory,
+        access: Access,
     ) -> None:
-        imported = ImageImport({GLANCE_DIRECT: StagedBytes(stores)}, stores, self.check_factory)
+        methods: dict[str, ImportMethod] = {
+            GLANCE_DIRECT: StagedBytes(stores),
+            WEB_DOWNLOAD: WebDownload(self.web),
+        }
+        imported = ImageImport(methods, stores, self.check_factory)
         registry = TaskTypeRegistry(
             [
                 Clone(
@@ -143,9 +158,9 @@ class Node:
                     CloneCopier(catalog, stores, self.downloads, self.check_factory),
                     RemoteImageClient(self.web, self.check_factory),
                 ),
-                Verify(catalog, stores, self.budget, InlineLane),
+                Verify(catalog, stores, self.budget, lanes),
                 imported,
-                *types,
+                *self.more_types(),
             ]
         )
         seal = ReversedSecretBox()
@@ -164,10 +179,14 @@ class Node:
             seal=seal,
             wakeup=self.runner.wakeup,
             start_now=self.runner.start_now,
-            settings=configured(TaskServiceSettings, max_unfinished_per_owner=0),
+            settings=configured(TaskServiceSettings, access=access, max_unfinished_per_owner=0),
             clock=self.clock,
         )
         self.imports = ImageImportService(self.task_service, imported)
+
+    def more_types(self) -> Sequence[TaskType[Any]]:
+        """The types beside those that every node has."""
+        return self._types
 
     async def run_tasks(self) -> int:
         """Work on what waits, to its end; return how many of them were successful."""

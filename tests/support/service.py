@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import anyio
 from starlette.types import ASGIApp, Message
 
 from imaged.api.app import ApiServices, ApiSettings, build_app
@@ -23,49 +22,33 @@ from imaged.api.imports import ImportCalls
 from imaged.api.monitoring import MetricsHandler
 from imaged.conversion.scratch import LocalScratch, ScratchSettings
 from imaged.core.block import TransferBudget
-from imaged.core.claim import InstanceId
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.image import Image
 from imaged.inspectors.oslo_inspector import OsloInspector
+from imaged.lanes import ThreadLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.fetcher import Fetcher
 from imaged.ports.inspection import ImportCheck
 from imaged.ports.store import Store, Stores
-from imaged.process.uptime import read_uptime
-from imaged.services.claims import Claims, ClaimSettings
-from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images, RecordLimits
-from imaged.services.ingest import Ingester
+from imaged.services.ingest import RESERVE_AHEAD_BYTES
 from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.scrubber import ScrubberSettings
-from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
-from imaged.services.tasks.runner import RunnerSettings, TaskRunner
-from imaged.services.tasks.task_service import Access, TaskService, TaskServiceSettings
-from imaged.services.tasks.task_type import TaskTypeRegistry
-from imaged.services.tasks.types.api_image_import import ImageImport, ImageImportService
-from imaged.services.tasks.types.clone import Clone, CloneCopier
+from imaged.services.tasks.runner import RunnerSettings
+from imaged.services.tasks.task_service import Access
+from imaged.services.tasks.task_type import TaskType
 from imaged.services.tasks.types.convert import Convert
 from imaged.services.tasks.types.export import Export
-from imaged.services.tasks.types.import_methods import (
-    GLANCE_DIRECT,
-    WEB_DOWNLOAD,
-    ImportMethod,
-    StagedBytes,
-    WebDownload,
-)
 from imaged.services.tasks.types.import_task import ImportTask
 from imaged.services.tasks.types.location_import import LocationImport, LocationImportService
-from imaged.services.tasks.types.remote_image import RemoteImageClient
-from imaged.services.tasks.types.verify import Verify
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore
 from support.fake_converter import FakeConverter
 from support.memory_destination import MemoryDestination
-from support.memory_fetcher import MemoryFetcher
-from support.reversed_secret_box import ReversedSecretBox
-from support.settings import clock_guard, configured
+from support.node import Node
+from support.settings import configured
 
 BUDGET_BYTES = 64 * 1024**2
 OCTETS = "application/octet-stream"
@@ -116,8 +99,8 @@ class Reply:
         return json.loads(self.body)
 
 
-class Service:
-    """One instance of the API, with everything that it stands on."""
+class Service(Node):
+    """One instance of the API, with everything that it stands on, in real time."""
 
     def __init__(
         self,
@@ -136,100 +119,53 @@ class Service:
     ) -> None:
         self.facts = MemoryCatalog(UtcClock())
         self.bytes = MemoryStore("local")
-        catalog = catalog or self.facts
-        self.stores = Stores("local", {"local": store or self.bytes, "near": MemoryStore("near")})
-        claims = Claims(catalog, InstanceId("one"), configured(ClaimSettings))
-        self.budget = budget = TransferBudget(BUDGET_BYTES)
-        ingest = Ingester(
-            catalog,
-            self.stores,
-            claims,
-            configured(
-                IngestSettings,
-                max_size_bytes=max_size_bytes,
-                formats=formats or configured(FormatPolicy),
-            ),
-            budget=budget,
-            inspector=OsloInspector,
-        )
-        self.images = Images(
-            catalog, configured(ScrubberSettings, delay=delay), configured(RecordLimits)
-        )
-        self.web = MemoryFetcher()
-        self._fetcher: Fetcher = fetcher or self.web
-        self._checks = checks
         self.scratch = LocalScratch(ScratchSettings(scratch, 0))
         self.converter = FakeConverter()
         self.shelf = MemoryDestination()
-        self.downloads = Downloads(catalog, self.stores, budget)
-        self._build_tasks(catalog, claims, ingest, budget, access)
+        catalog = catalog or self.facts
+        self.stores = Stores("local", {"local": store or self.bytes, "near": MemoryStore("near")})
+        formats = formats or configured(FormatPolicy)
+        super().__init__(
+            "one",
+            catalog,
+            self.stores,
+            stages=configured(IngestSettings, max_size_bytes=max_size_bytes, formats=formats),
+            budget=TransferBudget(BUDGET_BYTES),
+            slice_bytes=RESERVE_AHEAD_BYTES,
+            tasks=configured(RunnerSettings),
+            web=fetcher,
+            checks=checks,
+            lanes=ThreadLane,
+            access=access,
+        )
+        scrubbing = configured(ScrubberSettings, delay=delay)
+        self.images = Images(catalog, scrubbing, configured(RecordLimits))
         self.health = Health(catalog, self.stores)
         api = ApiServices(
             images=self.images,
-            uploads=ingest,
+            uploads=self.ingest,
             downloads=self.downloads,
             tasks=self.task_service,
-            imports=self.imports,
+            imports=ImportCalls(
+                self.ingest,
+                self.imports,
+                LocationImportService(self.task_service, self._located),
+            ),
             health=self.health,
         )
         self.app = build_app(api, token_file(), ApiSettings(public_url, STORES), metrics)
 
-    def _build_tasks(
-        self,
-        catalog: Catalog,
-        claims: Claims,
-        ingest: Ingester,
-        budget: TransferBudget,
-        access: Access,
-    ) -> None:
-        fetcher, converter = self._fetcher, self.converter
-        check_factory = StreamCheckFactory(lambda: ingest.settings.max_size_bytes, self._checks)
-        conversion = ImageConverter(self.scratch, converter, OsloInspector, check_factory)
-        methods: dict[str, ImportMethod] = {
-            GLANCE_DIRECT: StagedBytes(self.stores),
-            WEB_DOWNLOAD: WebDownload(fetcher),
-        }
-        imported = ImageImport(methods, self.stores, check_factory)
-        located = LocationImport(fetcher, check_factory)
-        registry = TaskTypeRegistry(
-            [
-                Clone(
-                    catalog,
-                    self.stores,
-                    CloneCopier(catalog, self.stores, self.downloads, check_factory),
-                    RemoteImageClient(fetcher, check_factory),
-                ),
-                Verify(catalog, self.stores, budget),
-                ImportTask(fetcher, conversion, check_factory),
-                Convert(catalog, self.downloads, conversion),
-                Export(catalog, self.downloads, conversion, {"archive": self.shelf}, budget),
-                imported,
-                located,
-            ]
-        )
-        seal = ReversedSecretBox()
-        self.runner = TaskRunner(
-            catalog, claims, ingest, registry, seal=seal, settings=configured(RunnerSettings)
-        )
-        self.task_service = TaskService(
-            catalog,
-            claims,
-            registry,
-            seal=seal,
-            wakeup=self.runner.wakeup,
-            settings=configured(TaskServiceSettings, access=access, max_unfinished_per_owner=0),
-            clock=clock_guard(catalog, read_uptime),
-        )
-        self.imports = ImportCalls(
-            ingest,
-            ImageImportService(self.task_service, imported),
-            LocationImportService(self.task_service, located),
-        )
-
-    async def run_tasks(self) -> None:
-        """Work on all tasks that wait, to their end."""
-        async with anyio.create_task_group() as attempts:
-            await self.runner.begin_due(attempts)
+    def more_types(self) -> Sequence[TaskType[Any]]:
+        """All that the daemon has."""
+        catalog, downloads, check_factory = self.catalog, self.downloads, self.check_factory
+        conversion = ImageConverter(self.scratch, self.converter, OsloInspector, check_factory)
+        self._located = LocationImport(self.web, check_factory)
+        return [
+            ImportTask(self.web, conversion, check_factory),
+            Convert(catalog, downloads, conversion),
+            Export(catalog, downloads, conversion, {"archive": self.shelf}, self.budget),
+            self._located,
+        ]
 
     async def ask_task(
         self, type_name: str, caller: str = "alice", /, **fields: object
