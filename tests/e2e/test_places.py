@@ -112,7 +112,7 @@ async def test_two_catalogs_never_share_a_folder(tmp_path: Path) -> None:
         assert "imaged migrate --new-catalog" in text
     assert {code for code, _, _ in (*commands, checked)} == {1}
     assert not other.exists()
-    assert files(production.backend.images) == before  # type: ignore[attr-defined]
+    assert files(production.backend.images) == before  # type: ignore[union-attr]
     async with serving(production) as client:
         assert await client.digest(image_id) == DIGEST
 

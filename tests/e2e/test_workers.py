@@ -16,13 +16,12 @@ import pytest_asyncio
 
 from imaged.core.limits import MIB
 from support import disk_images
-from support.backend import FolderBackend
+from support.backend import SECOND_STORE, FolderBackend, with_second_store
 from support.client import Client
 from support.daemon import Daemon
 from support.metrics_socket import figures, metrics_settings
 from support.origin import Origin
 from support.task_client import TaskClient
-from support.two_stores import SECOND_STORE, with_second_store
 from support.waiting import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 from uuid import uuid4
 
 from imaged.core.place_marker import MARKER_NAME
@@ -19,30 +18,9 @@ from imaged.stores.layout import SELF_TEST_FOLDER, SELF_TEST_PREFIX
 from support.postgresql import fresh_database
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client
 
+SECOND_STORE = "other"
+
 Sections = Mapping[str, Mapping[str, object]]
-
-
-class Backend(Protocol):
-    """Where facts and bytes are."""
-
-    @property
-    def store(self) -> str:
-        """The name of the one store."""
-        ...
-
-    @property
-    def sections(self) -> Sections:
-        """The settings that name it."""
-        ...
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What belongs into no file."""
-        ...
-
-    async def keys(self) -> set[str]:
-        """The keys of all bytes, whole or unfinished."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -151,6 +129,47 @@ class ServersBackend:
                 names |= {found["Key"] for found in page.get(table, [])}
         client.close()
         return names
+
+
+@dataclass(frozen=True)
+class TwoStoreBackend:
+    """A second store, called ``other``, beside the default one."""
+
+    first: FolderBackend | ServersBackend
+    second: FolderBackend | ServersBackend
+
+    @property
+    def store(self) -> str:
+        """The default store."""
+        return self.first.store
+
+    @property
+    def sections(self) -> Sections:
+        """Of both; the catalog is that of the first."""
+        name = f"stores.{SECOND_STORE}"
+        return {**self.first.sections, name: self.second.sections[name]}
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Of both."""
+        return {**self.first.environment, **self.second.environment}
+
+    async def keys(self) -> set[str]:
+        """The keys of all bytes in both."""
+        return await self.first.keys() | await self.second.keys()
+
+
+#: Where facts and bytes are.
+Backend = FolderBackend | ServersBackend | TwoStoreBackend
+
+
+def with_second_store(backend: FolderBackend | ServersBackend) -> TwoStoreBackend:
+    """A second store of the same kind beside the first."""
+    if isinstance(backend, FolderBackend):
+        return TwoStoreBackend(backend, FolderBackend(backend.folder / SECOND_STORE, SECOND_STORE))
+    return TwoStoreBackend(
+        backend, replace(backend, prefix=f"{backend.prefix}-{SECOND_STORE}", store=SECOND_STORE)
+    )
 
 
 @asynccontextmanager

@@ -229,13 +229,13 @@ def stream_optimized_vmdk(
     return _padded(header + descriptor) + marker + footer + end_of_stream
 
 
-def iso(blocks: int = 200, block_bytes: int = 2048) -> bytes:
+def iso(blocks: int = 200) -> bytes:
     """A CD: sixteen free sectors, then the primary volume descriptor."""
-    image = bytearray(blocks * block_bytes)
+    image = bytearray(blocks * 2048)
     descriptor = bytearray(2048)
     descriptor[0:7] = b"\x01CD001\x01"
     descriptor[80:88] = struct.pack("<I", blocks) + struct.pack(">I", blocks)
-    descriptor[128:132] = struct.pack("<H", block_bytes) + struct.pack(">H", block_bytes)
+    descriptor[128:132] = struct.pack("<H", 2048) + struct.pack(">H", 2048)
     image[32 * KIB : 34 * KIB] = descriptor
     return bytes(image)
 

@@ -8,7 +8,6 @@ server carried the call out.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -20,9 +19,10 @@ from itertools import count
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
+from support.tcp_proxy import reset
+
 SERVING = "serving"  # the name of our tasks: others look for those that they left
 A_WHILE_SECONDS = 0.15
-RESET = b"\x01\0\0\0\0\0\0\0"  # SO_LINGER: on, for no time
 
 
 class Fault(StrEnum):
@@ -280,7 +280,7 @@ class FaultProxy:
             case Fault.TRUNCATED:
                 writer.write(answer[: max(len(answer) - 20, 20)])
             case Fault.RESET | Fault.RESET_AFTER:
-                _reset(writer)
+                reset(writer)
             case Fault.HANGING | Fault.HANGING_AFTER | Fault.LATE | Fault.DRAWN_OUT:
                 await self._released.wait()
             case Fault.EMPTY_LIST:
@@ -333,12 +333,6 @@ def _without_metadata(answer: bytes) -> bytes:
     head, end, body = answer.partition(b"\r\n\r\n")
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"x-amz-meta-")]
     return b"\r\n".join(lines) + end + body
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    opened: socket.socket = writer.get_extra_info("socket")
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    writer.transport.abort()
 
 
 def _answer_of(status: str, body: bytes = b"", header: str = "X-Made-Up: yes") -> bytes:

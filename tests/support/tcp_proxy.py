@@ -91,7 +91,7 @@ class TcpProxy:
                 is_whole = all(pump.exception() is None for pump in done)
         finally:
             for end in (back, writer):
-                end.close() if is_whole else _reset(end)
+                end.close() if is_whole else reset(end)
 
 
 async def as_it_is(piece: bytes) -> bytes:
@@ -110,7 +110,8 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way:
         raise
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Close so that the other side gets a reset."""
     opened: socket.socket | None = writer.get_extra_info("socket")
     with suppress(OSError):
         if opened is not None:

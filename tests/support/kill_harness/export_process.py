@@ -34,34 +34,34 @@ LARGE_DATA = some_bytes(6 * MIB)
 EXPORTED_FILE = ExportFile("5a2dbfcf-9b4a-4b7e-8ba8-7cf1a4a7c0e5", UUID(int=1), "a/b/image.raw")
 
 
-class KillCountdown:
-    """Ends the process at a call."""
+def countdown(calls: int) -> Callable[[], None]:
+    """To be called as often; then it ends the process."""
+    left = calls
 
-    def __init__(self, calls: int) -> None:
-        self._left = calls
-
-    def count(self) -> None:
-        """One more call."""
-        self._left -= 1
-        if self._left < 0:
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    return count
 
-class KillingDisk(Disk):
-    """Ends the process before a call."""
 
-    def __init__(self, countdown: KillCountdown) -> None:
-        for name in dir(Disk):
-            if not name.startswith("_"):
-                setattr(self, name, self._counting(getattr(Disk, name), countdown))
+def killing_disk(count: Callable[[], None]) -> Disk:
+    """Counts before each call."""
 
-    @staticmethod
-    def _counting(call: Callable[..., Any], countdown: KillCountdown) -> Callable[..., Any]:
+    def counting(call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*arguments: Any, **named: Any) -> Any:
-            countdown.count()
+            count()
             return call(*arguments, **named)
 
         return counted
+
+    disk = Disk()
+    for name in dir(Disk):
+        if not name.startswith("_"):
+            setattr(disk, name, counting(getattr(Disk, name)))
+    return disk
 
 
 def folder_at(path: str, number: int, disk: Disk | None = None) -> FilesystemExport:
@@ -80,16 +80,16 @@ def bucket_at(endpoint: str, prefix: str, number: int) -> S3Export:
 
 
 def _killed_folder_export(number: int, path: str) -> tuple[Destination, bytes]:
-    return folder_at(path, number, KillingDisk(KillCountdown(number))), SMALL_DATA
+    return folder_at(path, number, killing_disk(countdown(number))), SMALL_DATA
 
 
 def _killed_bucket_export(number: int, endpoint: str, prefix: str) -> tuple[Destination, bytes]:
     """It is killed before each call, which is after the one before it."""
-    bucket, countdown = bucket_at(endpoint, prefix, number), KillCountdown(number)
+    bucket, count = bucket_at(endpoint, prefix, number), countdown(number)
     make = bucket._client.call_once
 
     async def once(*arguments: Any, **named: Any) -> Any:
-        countdown.count()
+        count()
         return await make(*arguments, **named)
 
     bucket._client.call_once = once  # type: ignore[method-assign]

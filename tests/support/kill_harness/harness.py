@@ -33,13 +33,12 @@ from imaged.config import load
 from imaged.core.blob import BlobState
 from imaged.core.limits import MIB
 from support.backdoor import LEDGER_LIMIT
-from support.backend import FolderBackend, ServersBackend
+from support.backend import SECOND_STORE, FolderBackend, ServersBackend, with_second_store
 from support.client import OCTETS, Client
 from support.daemon import Daemon
 from support.kill_harness.daemon import KillPoint, read_counts, write_kill_plan
 from support.ports import reserve_port
 from support.task_client import TaskClient
-from support.two_stores import SECOND_STORE, with_second_store
 from support.waiting import until
 
 TESTS = Path(__file__).parents[2]

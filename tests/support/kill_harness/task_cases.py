@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from support.backend import SECOND_STORE
 from support.kill_harness.harness import KillHarness
-from support.two_stores import SECOND_STORE
 
 
 @dataclass(frozen=True)
