@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from references import calls, commands, errors, formats, metrics, rules, schemas, settings, statuses
+from references import (
+    calls,
+    commands,
+    errors,
+    formats,
+    lifecycle,
+    metrics,
+    rules,
+    schemas,
+    settings,
+    statuses,
+)
 
 DOCS = Path(__file__).parent
 
@@ -27,8 +38,9 @@ REFERENCE: Mapping[str, Callable[[], str]] = {
 
 
 def pages() -> Mapping[str, str]:
-    """Every generated file below ``docs``, with its text."""
-    return {name: make() for name, make in REFERENCE.items()} | dict(commands.files())
+    """Every generated file, with its text."""
+    reference = {name: make() for name, make in REFERENCE.items()}
+    return reference | dict(commands.files()) | {"../README.md": lifecycle.readme()}
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ def test_nothing_is_left_of_pages_that_are_made_no_more() -> None:
     }
     made = {name for name in pages() if name.endswith(".md")}
 
-    assert marked == made
+    assert marked == made - {"../README.md"}  # a part of it
 
 
 def written(name: str) -> str:

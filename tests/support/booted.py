@@ -22,6 +22,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import TypeVar
 
+from imaged.core.place_marker import MARKER_NAME
 from support.root_image import PROJECT, VENV, build_wheel, require_tools, root_image
 
 T = TypeVar("T")
@@ -117,6 +118,11 @@ class Machine:
     def configure(self, text: str) -> None:
         """Write a drop-in of imaged's configuration."""
         self.write("/etc/imaged/conf.d/test.toml", text)
+
+    def stored(self) -> list[Path]:
+        """The bytes in imaged's folder, whole or not."""
+        found = self.path("/var/lib/imaged/images").rglob("*")
+        return [path for path in found if path.is_file() and path.name != MARKER_NAME]
 
     def log(self, *units: str) -> str:
         """The journal of these units, the last part of it."""

@@ -41,9 +41,12 @@ class MachineClient:
         image_id: str = json.loads(answer)["id"]
         return image_id
 
-    def upload(self, image_id: str, data: bytes) -> int:
-        """Send data at once; the status of the answer."""
-        return self.ask("PUT", f"/v2/images/{image_id}/file", data, OCTETS)[0]
+    def store(self, data: bytes = b"data", **attributes: str) -> str:
+        """An image with data; its id."""
+        image_id = self.create(**attributes)
+        status, answer = self.ask("PUT", f"/v2/images/{image_id}/file", data, OCTETS)
+        assert status == 204, answer
+        return image_id
 
     def begin_upload(self, image_id: str, first: bytes, announced: int) -> HTTPConnection:
         """Send the first bytes, and wait until the upload was claimed."""

@@ -105,8 +105,7 @@ def test_systemd_hands_over_the_secrets(machine: Machine) -> None:
 
     machine.systemctl("start", "imaged")
 
-    image_id = client.create()
-    assert client.upload(image_id, b"data") == 204
+    image_id = client.store()
     assert client.download(image_id) == b"data"
     environment = machine.path(f"/proc/{machine.show('imaged', 'MainPID')}/environ").read_text()
     for name, secret in SECRETS.items():
@@ -121,8 +120,7 @@ def test_services_of_their_own_reach_bucket_and_database(machine: Machine) -> No
     machine.override("imaged.service", {"Environment": "IMAGED_DAEMON__ROLES=api"})
     client = MachineClient(machine)
     machine.systemctl("start", "imaged", "imaged-tasks")
-    image_id = client.create()
-    assert client.upload(image_id, b"data") == 204
+    image_id = client.store()
     task = client.work("verify", image_id=image_id)
     assert (task["status"], task["result"]["healthy"]) == ("success", True), task
     client.delete(image_id)
@@ -142,20 +140,14 @@ def test_uploads_and_scrubs_are_all_that_it_needs(machine: Machine) -> None:
     machine.configure("[scrubber]\ndelay = '0'\nevery = '300ms'")
     machine.systemctl("start", "imaged")
     client = MachineClient(machine)
-    image_id = client.create()
-    assert client.upload(image_id, b"data" * 1024**2) == 204
+    image_id = client.store(b"data" * 1024**2)
     assert client.download(image_id) == b"data" * 1024**2
 
-    images = machine.path("/var/lib/imaged/images")
-    assert any(path.is_file() and path.name != MARKER_NAME for path in images.rglob("*"))
+    assert machine.stored()
 
     client.delete(image_id)
 
-    until(
-        lambda: [path for path in images.rglob("*") if path.is_file() and path.name != MARKER_NAME],
-        lambda files: not files,
-        lambda: machine.log("imaged"),
-    )
+    until(machine.stored, lambda files: not files, lambda: machine.log("imaged"))
     assert not re.search("error|denied|not permitted", machine.log("imaged"), re.IGNORECASE)
 
 
@@ -167,8 +159,7 @@ def test_images_are_converted(machine: Machine, worker: str) -> None:
     machine.systemctl("start", "imaged", worker)
     client = MachineClient(machine)
     machine.run("qemu-img", "create", "-q", "-f", "qcow2", "/srv/disk.qcow2", str(DISK_BYTES))
-    source_id = client.create(disk_format="qcow2")
-    assert client.upload(source_id, machine.path("/srv/disk.qcow2").read_bytes()) == 204
+    source_id = client.store(machine.path("/srv/disk.qcow2").read_bytes(), disk_format="qcow2")
 
     task = client.work("convert", image_id=source_id, to_format="raw")
 
@@ -199,8 +190,7 @@ def test_a_refused_priority_does_not_stop_a_worker(machine: Machine) -> None:
     )
     machine.systemctl("start", "imaged", "imaged-tasks")
     client = MachineClient(machine)
-    image_id = client.create()
-    assert client.upload(image_id, b"data") == 204
+    image_id = client.store()
 
     assert client.work("verify", image_id=image_id)["status"] == "success"
     assert "priority.refused" in machine.log("imaged-tasks")
@@ -214,8 +204,7 @@ def test_several_instances_share_a_host(machine: Machine) -> None:
         machine.write(f"/etc/imaged/{name}.toml", text)
     machine.systemctl("start", "imaged@east", "imaged@west")
     east, west = MachineClient(machine, 9301), MachineClient(machine, 9302)
-    image_id = east.create()
-    assert east.upload(image_id, b"data") == 204
+    image_id = east.store()
     assert west.download(image_id) == b"data"
     told = json.loads(machine.run("imaged", "status", "--json"))
     assert {instance["id"][:4] for instance in told["instances"]} == {"east", "west"}

@@ -1,7 +1,4 @@
-"""Draws the life of an image in the README from the table in ``core/lifecycle``.
-
-Run it after the table has changed: ``python tests/support/lifecycle_diagram.py``.
-"""
+"""Draws the life of an image in the README from the table of ``core/lifecycle``."""
 
 from __future__ import annotations
 
@@ -36,5 +33,6 @@ def redrawn(text: str) -> str:
     return before + begin + drawing() + end + after
 
 
-if __name__ == "__main__":
-    README.write_text(redrawn(README.read_text(encoding="utf-8")), encoding="utf-8")
+def readme() -> str:
+    """The README, drawn anew."""
+    return redrawn(README.read_text(encoding="utf-8"))
