@@ -35,11 +35,12 @@ class MachineClient:
 
     def create(self, **attributes: str) -> str:
         """An image that waits for its data; its id."""
-        body = json.dumps({**RAW, **attributes}).encode()
-        status, answer = self.ask("POST", "/v2/images", body, JSON)
+        return str(self._make("/v2/images", {**RAW, **attributes})["id"])
+
+    def _make(self, path: str, fields: object) -> Any:
+        status, answer = self.ask("POST", path, json.dumps(fields).encode(), JSON)
         assert status == 201, answer
-        image_id: str = json.loads(answer)["id"]
-        return image_id
+        return json.loads(answer)
 
     def store(self, data: bytes = b"data", **attributes: str) -> str:
         """An image with data; its id."""
@@ -76,10 +77,7 @@ class MachineClient:
 
     def work(self, task_type: str, **fields: str) -> Any:
         """Ask for a task, and wait until it has ended; the task."""
-        body = json.dumps({"type": task_type, "input": fields}).encode()
-        status, answer = self.ask("POST", "/v2/tasks", body, JSON)
-        assert status == 201, answer
-        path = f"/v2/tasks/{json.loads(answer)['id']}"
+        path = f"/v2/tasks/{self._make('/v2/tasks', {'type': task_type, 'input': fields})['id']}"
         return until(
             lambda: json.loads(self.ask("GET", path)[1]),
             lambda task: task["status"] in {"success", "failure"},

@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.store_bucket import settings_for
@@ -96,26 +95,12 @@ sys.exit(run_wsgi({folder!r} + "/" + kind + ".conf", kind + "-server", **options
 """
 
 
-@dataclass(frozen=True)
-class Swift:
-    """A cluster that runs."""
-
-    port: int
-
-    @property
-    def endpoint(self) -> str:
-        """Where its proxy speaks S3."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def settings(self) -> S3Settings:
-        """Its bucket, which is a container of the account."""
-        return settings_for(self.endpoint, access_key=Secret(SWIFT_ACCESS_KEY))
-
-
 @contextmanager
-def swift() -> Iterator[Swift]:
-    """Run a cluster with one empty bucket; nothing of it is left but what was installed."""
+def swift() -> Iterator[S3Settings]:
+    """Run a cluster with one empty bucket; nothing of it is left but what was installed.
+
+    The bucket is a container of the account.
+    """
     programs = environment("swift-2.38.3", *PIP_PACKAGES)
     folder = Path(tempfile.mkdtemp(prefix="swift-"))
     port, cache_port, *ports = (reserve_port() for _ in range(2 + len(SERVERS)))
@@ -127,10 +112,10 @@ def swift() -> Iterator[Swift]:
             for kind in (*SERVERS, "proxy"):
                 program = [str(programs / "python"), str(folder / "run.py"), kind]
                 start(running, folder / f"{kind}.out", program)
-            cluster = Swift(port)
-            client = plain_client(cluster.endpoint, SWIFT_ACCESS_KEY)
+            endpoint = f"http://127.0.0.1:{port}"
+            client = plain_client(endpoint, SWIFT_ACCESS_KEY)
             wait_until(lambda: has_bucket(client), within_seconds=START_TIMEOUT_SECONDS)
-            yield cluster
+            yield settings_for(endpoint, access_key=Secret(SWIFT_ACCESS_KEY))
     finally:
         shutil.rmtree(folder)
 

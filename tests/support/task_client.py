@@ -18,23 +18,21 @@ class TaskClient:
     async def ask(self, type_name: str, **fields: object) -> str:
         """Ask for a task; its id."""
         body = {"type": type_name, "input": fields}
-        status, answer = await self._client.request("POST", "/v2/tasks", json=body)
-        assert status == 201, answer
-        task_id: str = json.loads(answer)["id"]
-        return task_id
+        return str((await self._call("POST", "/v2/tasks", 201, json=body))["id"])
 
     async def show(self, task_id: str) -> dict[str, Any]:
         """Look at a task."""
-        status, answer = await self._client.request("GET", f"/v2/tasks/{task_id}")
-        assert status == 200, answer
-        task: dict[str, Any] = json.loads(answer)
-        return task
+        return await self._call("GET", f"/v2/tasks/{task_id}")
 
     async def cancel(self, task_id: str) -> dict[str, Any]:
         """End a task."""
-        path = f"/v2/tasks/{task_id}/actions/cancel"
-        status, answer = await self._client.request("POST", path)
-        assert status == 200, answer
+        return await self._call("POST", f"/v2/tasks/{task_id}/actions/cancel")
+
+    async def _call(
+        self, method: str, path: str, expected: int = 200, **options: Any
+    ) -> dict[str, Any]:
+        status, answer = await self._client.request(method, path, **options)
+        assert status == expected, answer
         task: dict[str, Any] = json.loads(answer)
         return task
 

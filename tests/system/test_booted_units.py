@@ -90,39 +90,23 @@ def servers(machine: Machine) -> Iterator[Servers]:
         yield servers
 
 
-def niceness(machine: Machine, unit: str) -> dict[str, int]:
-    """Of a service's process, and of its session."""
-    process = machine.path(f"/proc/{machine.show(unit, 'MainPID')}")
-    after_name = (process / "stat").read_text().rpartition(")")[2].split()
-    session = (process / "autogroup").read_text().split()
-    return {"stat": int(after_name[16]), "autogroup": int(session[-1])}
-
-
 @pytest.mark.usefixtures("servers")
-def test_systemd_hands_over_the_secrets(machine: Machine) -> None:
-    """Credentials that imaged's user cannot read open bucket and database, and stay secret."""
+def test_services_of_their_own_reach_bucket_and_database(machine: Machine) -> None:
+    """Beside one that only answers, imaged-tasks.service works, imaged-scrubber.service deletes:
+    with credentials that imaged's user cannot read, and that stay secret.
+    """
+    machine.override("imaged.service", {"Environment": "IMAGED_DAEMON__ROLES=api"})
     client = MachineClient(machine)
-
-    machine.systemctl("start", "imaged")
-
+    machine.systemctl("start", "imaged", "imaged-tasks")
     image_id = client.store()
     assert client.download(image_id) == b"data"
+    task = client.work("verify", image_id=image_id)
+    assert (task["status"], task["result"]["healthy"]) == ("success", True), task
     environment = machine.path(f"/proc/{machine.show('imaged', 'MainPID')}/environ").read_text()
     for name, secret in SECRETS.items():
         owner = machine.run("stat", "--format=%U %G %a", f"/etc/imaged/secrets/{name}")
         assert owner.split() == ["root", "root", "600"]
         assert secret not in environment + machine.log("imaged")
-
-
-@pytest.mark.usefixtures("servers")
-def test_services_of_their_own_reach_bucket_and_database(machine: Machine) -> None:
-    """Beside one that only answers, imaged-tasks.service works, imaged-scrubber.service deletes."""
-    machine.override("imaged.service", {"Environment": "IMAGED_DAEMON__ROLES=api"})
-    client = MachineClient(machine)
-    machine.systemctl("start", "imaged", "imaged-tasks")
-    image_id = client.store()
-    task = client.work("verify", image_id=image_id)
-    assert (task["status"], task["result"]["healthy"]) == ("success", True), task
     client.delete(image_id)
 
     machine.systemctl("start", "imaged-scrubber")
@@ -168,17 +152,6 @@ def test_images_are_converted(machine: Machine, worker: str) -> None:
     scratch = machine.path("/var/lib/imaged/scratch")
     assert [path.name for path in scratch.iterdir()] == [MARKER_NAME]
     assert f"TASK_ID={task['id']}" in machine.run("journalctl", f"--unit={worker}", "-o", "export")
-
-
-def test_a_worker_process_has_the_lowest_priority(machine: Machine) -> None:
-    """At the processors, whatever decides there: niceness, shares of services, or of sessions."""
-    machine.configure(NO_TASKS)
-    machine.systemctl("start", "imaged", "imaged-tasks")
-
-    assert niceness(machine, "imaged-tasks") == {"stat": 19, "autogroup": 19}
-    assert machine.show("imaged-tasks", "CPUWeight") == "2"
-    assert niceness(machine, "imaged")["stat"] < 19
-    assert niceness(machine, "imaged")["autogroup"] == 0
 
 
 def test_a_refused_priority_does_not_stop_a_worker(machine: Machine) -> None:

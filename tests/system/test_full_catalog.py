@@ -9,7 +9,6 @@ import random
 import shutil
 import subprocess
 import tempfile
-from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,7 +19,6 @@ import pytest_asyncio
 from imaged.catalogs.connect import migrate_catalog
 from support.client import Client
 from support.daemon import Daemon
-from support.imaged_process import IMAGED
 from support.postgresql import Server, database_url, execute
 from support.waiting import until
 
@@ -84,13 +82,6 @@ def fill(path: Path) -> None:
             pass
 
 
-def doctor(daemon: Daemon) -> str:
-    """What it says."""
-    command = [IMAGED, "doctor", "--config", str(daemon.config)]
-    done = subprocess.run(command, capture_output=True, check=False, encoding="utf-8")
-    return done.stdout + done.stderr
-
-
 async def test_a_full_disk_is_noticed_and_forgiven(daemon: Daemon, disk: Path) -> None:
     """/readyz and doctor name it, clients are told that it passes, and what was stored is read.
     When there is room again, all is well without a restart, and nothing is lost.
@@ -115,7 +106,8 @@ async def test_a_full_disk_is_noticed_and_forgiven(daemon: Daemon, disk: Path) -
         (refusal,) = {*refusals}
         assert refusal.startswith(b"503 ")
         assert b"Please try again later." in refusal
-        assert "disk is full" in await to_thread(doctor, daemon)
+        _, output, errors = await daemon.command("doctor")
+        assert "disk is full" in output + errors
         assert await client.digest(kept) == hashlib.sha512(DATA).hexdigest()
 
         filler.unlink()

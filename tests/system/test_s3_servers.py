@@ -35,8 +35,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[S3Settings]:
             with ceph() as cluster:
                 yield cluster.settings
         case "swift":
-            with swift() as objects:
-                yield objects.settings
+            with swift() as settings:
+                yield settings
         case _:
             yield given_by_the_environment()
 

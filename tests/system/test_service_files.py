@@ -96,6 +96,11 @@ def test_all_services_are_shut_in_alike() -> None:
     assert len(set(shut_in)) == 1
 
 
+def test_workers_get_what_others_leave() -> None:
+    """Of the processors, also where shares of services decide."""
+    assert settings(ROOT / "systemd/imaged-tasks.service")["CPUWeight"] == "2"
+
+
 def test_the_socket_is_where_imaged_would_listen() -> None:
     """And has the name that imaged knows."""
     told = settings(ROOT / "systemd/imaged.socket")
