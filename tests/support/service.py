@@ -107,7 +107,6 @@ class Service(Node):
         *,
         catalog: Catalog | None = None,
         store: Store | None = None,
-        delay: timedelta = timedelta(hours=1),
         max_size_bytes: int = 64 * 1024**2,
         formats: FormatPolicy | None = None,
         public_url: str = "",
@@ -138,7 +137,7 @@ class Service(Node):
             lanes=ThreadLane,
             access=access,
         )
-        scrubbing = configured(ScrubberSettings, delay=delay)
+        scrubbing = configured(ScrubberSettings, delay=timedelta(hours=1))
         self.images = Images(catalog, scrubbing, configured(RecordLimits))
         self.health = Health(catalog, self.stores)
         api = ApiServices(

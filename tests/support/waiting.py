@@ -34,7 +34,7 @@ def wait_until(
 
 async def until(
     condition: Callable[[], Awaitable[bool]],
-    complaint: str = "it never became so",
+    complaint: str | Callable[[], str] = "it never became so",
     within_seconds: float = 30,
 ) -> None:
     """Ask again and again until it is true, or fail with a sentence."""
@@ -43,7 +43,7 @@ async def until(
             while not await condition():  # noqa: ASYNC110 - another process sets no event of ours
                 await asyncio.sleep(ASK_SECONDS)
     except TimeoutError:
-        raise AssertionError(complaint) from None
+        raise AssertionError(complaint if isinstance(complaint, str) else complaint()) from None
 
 
 def is_listening(port: int) -> bool:

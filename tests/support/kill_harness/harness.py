@@ -109,16 +109,16 @@ class KillHarness:
                     path = f"/v2/tasks/{task_id}/actions/cancel"
                     await self.client.request("POST", path)  # refused if it has just ended
                 rest = [await self.tasks.show(task_id) for task_id in plan.keys() - stopped]
-                return all(task["status"] in {"success", "failure"} for task in rest)
+                going[:] = [task for task in rest if task["status"] not in {"success", "failure"}]
+                return not going
 
+            going: list[dict[str, Any]] = []
             to_cancel = [task_id for task_id, point in plan.items() if point.is_cancelled]
-            try:
-                await until(have_stopped, "", TASK_TIMEOUT_SECONDS)
-            except AssertionError:
-                stopped = {*told.read_text().split()}
-                rest = [await self.tasks.show(task_id) for task_id in plan.keys() - stopped]
-                waiting = [task for task in rest if task["status"] not in {"success", "failure"}]
-                raise AssertionError(f"some tasks neither end nor stop: {waiting}") from None
+            await until(
+                have_stopped,
+                lambda: f"some tasks neither end nor stop: {going}",
+                TASK_TIMEOUT_SECONDS,
+            )
             process.kill()
             await process.wait()
         await self.catalog.database.write(_expire_leases)
@@ -181,10 +181,7 @@ class KillHarness:
             wrong[:] = [what async for what in self._too_much(files)]
             return not wrong
 
-        try:
-            await until(is_clean, "")
-        except AssertionError:
-            raise AssertionError(f"left behind: {wrong}") from None
+        await until(is_clean, lambda: f"left behind: {wrong}")
 
     async def _too_much(self, files: set[str]) -> AsyncIterator[str]:
         listed = [image["id"] for image in await self.client.list_all()]
