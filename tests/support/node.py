@@ -159,8 +159,7 @@ class Node:
                     RemoteImageClient(self.web, self.check_factory),
                 ),
                 Verify(catalog, stores, self.budget, lanes),
-                imported,
-                *self.more_types(),
+                *self.more_types(imported),
             ]
         )
         seal = ReversedSecretBox()
@@ -184,9 +183,9 @@ class Node:
         )
         self.imports = ImageImportService(self.task_service, imported)
 
-    def more_types(self) -> Sequence[TaskType[Any]]:
-        """The types beside those that every node has."""
-        return self._types
+    def more_types(self, imported: ImageImport) -> Sequence[TaskType[Any]]:
+        """The types beside clones and verifications."""
+        return [imported, *self._types]
 
     async def run_tasks(self) -> int:
         """Work on what waits, to its end; return how many of them were successful."""

@@ -39,6 +39,7 @@ from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.task_service import Access
 from imaged.services.tasks.task_type import TaskType
+from imaged.services.tasks.types.api_image_import import ImageImport
 from imaged.services.tasks.types.convert import Convert
 from imaged.services.tasks.types.export import Export
 from imaged.services.tasks.types.import_task import ImportTask
@@ -154,7 +155,7 @@ class Service(Node):
         )
         self.app = build_app(api, token_file(), ApiSettings(public_url, STORES), metrics)
 
-    def more_types(self) -> Sequence[TaskType[Any]]:
+    def more_types(self, imported: ImageImport) -> Sequence[TaskType[Any]]:
         """All that the daemon has."""
         catalog, downloads, check_factory = self.catalog, self.downloads, self.check_factory
         conversion = ImageConverter(self.scratch, self.converter, OsloInspector, check_factory)
@@ -163,6 +164,7 @@ class Service(Node):
             ImportTask(self.web, conversion, check_factory),
             Convert(catalog, downloads, conversion),
             Export(catalog, downloads, conversion, {"archive": self.shelf}, self.budget),
+            imported,
             self._located,
         ]
 
