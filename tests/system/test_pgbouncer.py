@@ -72,6 +72,12 @@ class TestCatalogBehindPgBouncer(ImagesContract, LeasesContract, RacesContract, 
             yield catalog  # type: ignore[misc]
 
 
+async def test_the_mode_is_found(pooler: PgBouncer, mode: str) -> None:
+    """By itself, without a setting."""
+    async with behind(pooler) as catalog:
+        assert database_of(catalog).connector.is_pooled is MODES[mode]
+
+
 @pytest.mark.parametrize("one_mode", MODES)
 async def test_the_mode_is_found_where_there_is_one_session(one_mode: str) -> None:
     """A second connection waits in vain for a session that is lent as a session."""
