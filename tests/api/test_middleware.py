@@ -66,10 +66,30 @@ async def test_finished_request_leaves_one_line(service: Service) -> None:
         "duration_s": 0,
         "request_id": reply.headers["x-openstack-request-id"],
         "global_request_id": GLOBAL_ID,
+        "user_id": "alice",
         "project_id": "p1",
+        "peer": "203.0.113.7",
         "image_id": image_id,
     }
     assert not get_contextvars()
+
+
+@pytest.mark.parametrize(
+    ("caller", "status", "error"),
+    [(None, 401, "Unauthenticated"), ("carol", 403, "NotPermitted")],
+)
+async def test_a_refused_request_is_one_line(
+    service: Service, caller: str | None, status: int, error: str
+) -> None:
+    """It says by which user and from where the request came."""
+    path = f"/v2/images/{await service.create()}"
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        reply = await service.call("DELETE", path, caller=caller)
+
+    (line,) = lines_of(lines, "request.refused")
+    assert reply.status == status
+    assert (line["status"], line["method"], line["path"]) == (status, "DELETE", path)
+    assert (line["error_type"], line.get("user_id"), line["peer"]) == (error, caller, "203.0.113.7")
 
 
 @pytest.mark.parametrize("global_id", ["", "x" * 65, "a b", "a\nb", 'a"b', "ü"])

@@ -73,6 +73,7 @@ async def test_a_life_is_told(catalog: SqlCatalog, log: Log) -> None:
     assert {event["event"] for event in log} == {"image.status"}
     assert {event["log_level"] for event in log} == {"info"}
     assert {(event["image_id"], event["owner"]) for event in log} == {("i", "a")}
+    assert [event["size_bytes"] is None for event in log] == [True, True] + [False] * 7
 
 
 async def test_the_claim_is_told(catalog: SqlCatalog, log: Log) -> None:

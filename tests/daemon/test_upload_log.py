@@ -26,7 +26,8 @@ def test_an_upload_is_three_lines(workspace: Workspace, chunked: bool) -> None:
     assert len(lines) <= MOST_LINES
     assert [line["to_status"] for line in lines] == ["queued", "saving", "active"]
     assert {line["image_id"] for line in lines} == {path.split("/")[3]}
-    assert {line["project_id"] for line in lines} == {"admin"}
+    callers = {(line["user_id"], line["project_id"], line["peer"]) for line in lines}
+    assert callers == {("admin", "admin", "127.0.0.1")}
     assert all(line["request_id"].startswith("req-") for line in lines)
     _, began, ended = lines
     assert began["claim_id"] == ended["claim_id"]

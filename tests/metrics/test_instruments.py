@@ -136,8 +136,8 @@ async def test_every_value_of_a_label_is_there_from_the_start() -> None:
     assert series["imaged_tasks_ended_total outcome=failure type=location_import"] == 0
     assert series["imaged_duty_failures_total duty=reconcile"] == 0
     assert labels == {
-        "answer", "direction", "duty", "kind", "le", "operation", "outcome", "presence", "python",
-        "reason", "state", "status", "store", "type", "version",
+        "answer", "code", "direction", "duty", "kind", "le", "operation", "outcome", "presence",
+        "python", "reason", "state", "status", "store", "type", "version",
     }  # fmt: skip
 
 

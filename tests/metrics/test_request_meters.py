@@ -40,6 +40,8 @@ async def test_answers_are_the_same_and_counted(
         ("write", "2xx"): 1,
         ("data", "2xx"): 2,
     }
+    assert registry.get_sample_value("imaged_http_refusals_total", {"code": "401"}) == 1
+    assert registry.get_sample_value("imaged_http_refusals_total", {"code": "403"}) == 0
     timed = "imaged_http_request_seconds_count"
     assert registry.get_sample_value(timed, {"kind": "write"}) == 1
     assert registry.get_sample_value(timed, {"kind": "data"}) is None

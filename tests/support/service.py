@@ -277,6 +277,7 @@ async def ask(
 
     scope = {
         "type": "http",
+        "client": ("203.0.113.7", 40000),
         "method": method,
         "path": path,
         "query_string": query.encode(),

@@ -110,8 +110,16 @@ def test_another_place_is_another_kind(
     assert night.tell("other.trouble", **one)
 
 
+def test_refused_requests_are_limited_at_any_level(night: Night) -> None:
+    """A client that guesses tokens fills no log, and its requests are counted."""
+    told = [night.tell("request.refused", "info", status=401) for _ in range(1_000)]
+
+    assert sum(told) == BURST
+    assert night.tell("request.refused", "info", status=403)
+
+
 def test_info_events_are_never_left_out(night: Night) -> None:
-    """Events below warning are never limited."""
+    """Events below warning are not limited."""
     assert all(night.tell("image.status", "info") for _ in range(1_000))
     assert all(night.tell("config.rejected") for _ in range(1_000))  # a reload waits for it
     assert night.counts() == []

@@ -132,7 +132,7 @@ class Authentication:
             scope = {**scope, "path": path}
         if path is not None and path not in VERSION_PATHS:
             caller = await self._authenticator.authenticate(headers)
-            bind_contextvars(project_id=caller.project)
+            bind_contextvars(user_id=caller.user, project_id=caller.project)
             scope[CALLER_SCOPE_KEY] = caller
         await self._app(scope, receive, send)
 

@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 REQUEST_ID_HEADER = "X-Openstack-Request-Id"
 FROM_SERVER_ERRORS = 500
+REFUSALS = frozenset({401, 403, 421})  # no valid token, not permitted, by a name of another service
 
 _GLOBAL_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -44,11 +45,14 @@ class RequestMiddleware:
         scope[REQUEST_ID_SCOPE_KEY] = request_id
         body = RequestBody(headers, receive)
         answer = _Answer(send, body, request_id, is_head=scope["method"] == "HEAD")
-        with bound_contextvars(request_id=request_id, global_request_id=_global_id(headers)):
+        with bound_contextvars(
+            request_id=request_id, global_request_id=_global_id(headers), peer=_peer(scope)
+        ):
             try:
                 await self._app({**scope}, body.receive, answer.send)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
                 is_upload = body.is_upload
+                _log_refusal(error, scope)
                 _log_failure(error, is_started=answer.status is not None, is_upload=is_upload)
                 if answer.status is None:
                     response = error_response(error, headers.get("accept", ""), is_upload=is_upload)
@@ -61,7 +65,7 @@ class RequestMiddleware:
                     status=answer.status,
                     duration_s=round(perf_counter() - started, 6),
                 )
-                unbind_contextvars("project_id", "image_id", "task_id")
+                unbind_contextvars("user_id", "project_id", "image_id", "task_id")
 
 
 class _Answer:
@@ -91,6 +95,25 @@ def _global_id(headers: Headers) -> str | None:
     """The id that the client gave to this and other requests, if it is valid for a log."""
     global_id = headers.get(REQUEST_ID_HEADER, "")
     return global_id if _GLOBAL_ID.fullmatch(global_id) else None
+
+
+def _peer(scope: Scope) -> str | None:
+    """The address of the client, or of the proxy before it; None on a unix socket."""
+    client = scope.get("client")
+    return client[0] if client and client[0] else None
+
+
+def _log_refusal(error: Exception, scope: Scope) -> None:
+    """Log one line, of a limited number, for a client that may not do what it asked for."""
+    status = status_and_sentence(error).status
+    if status in REFUSALS:
+        log.info(
+            "request.refused",
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            error_type=type(error).__name__,
+        )
 
 
 def _log_failure(error: Exception, *, is_started: bool, is_upload: bool) -> None:

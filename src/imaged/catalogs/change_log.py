@@ -76,6 +76,7 @@ def _log_image(before: Image | None, because: Event | str, after: Image) -> None
         to_status=after.status.value,
         because=str(because),
         owner=after.owner,
+        size_bytes=after.content and after.content.size_bytes,
         reason=_new_reason(before, after),
         claim_id=claim and str(claim.token),  # also one that this began or ended
         task_id=task and task.id,

@@ -27,6 +27,7 @@ STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 UNCOUNTED_PATHS = frozenset({"/metrics", "/livez", "/readyz", "/healthcheck"})
 ABORTED_STATUS = 500
+REFUSED_STATUSES = (401, 403)
 
 
 class RequestMeter:
@@ -48,6 +49,13 @@ class RequestMeter:
             buckets=REQUEST_BUCKETS,
             registry=registry,
         )
+        refusals = Counter(
+            "imaged_http_refusals",
+            "Requests without a valid token (401), or that were not permitted (403).",
+            ("code",),
+            registry=registry,
+        )
+        self._refusals = {code: refusals.labels(str(code)) for code in REFUSED_STATUSES}
         self._requests = {
             (kind, answer): requests.labels(kind, answer)
             for kind in REQUEST_KINDS
@@ -79,6 +87,8 @@ class RequestMeter:
 
     def _count(self, kind: str, status: int, took_seconds: float) -> None:
         answer = f"{status // 100}xx"
+        if status in self._refusals:
+            self._refusals[status].inc()
         if (kind, answer) in self._requests:
             self._requests[kind, answer].inc()
         if kind in self._seconds:

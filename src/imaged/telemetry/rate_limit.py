@@ -3,7 +3,8 @@
 Warnings and errors are of one kind if event, level and ``KIND_FIELDS`` are equal. ``BURST`` events
 of a kind are written per minute; the others are counted, and ``log.repeated`` reports the count at
 the end of the minute. While the fault lasts, only counts follow; after a minute without it, events
-are written in full again. Events below warning are never limited.
+are written in full again. Events below warning are not limited, except refused requests, which
+any client can cause.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ LIMITED_LEVELS = frozenset({"warning", "error", "critical"})
 KIND_FIELDS = ("store", "part", "duty", "library", "status", "error_type")  # distinguish kinds
 COUNT_EVENT = "log.repeated"
 
+#: Limited at any level: any client can cause them.
+LIMITED_EVENTS = frozenset({"request.refused"})
 #: An operator waits for each.
 UNLIMITED_EVENTS = frozenset({"config.rejected", "config.restart_needed"})
 
@@ -107,6 +110,8 @@ class RateLimiter:
 
 
 def _is_limited(event: EventDict) -> bool:
+    if event["event"] in LIMITED_EVENTS:
+        return True
     return event["level"] in LIMITED_LEVELS and event["event"] not in UNLIMITED_EVENTS
 
 

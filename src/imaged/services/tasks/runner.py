@@ -192,6 +192,7 @@ class TaskRunner:
                     task_id=task.id,
                     task_type=task.type,
                     request_id=task.request_id,
+                    user_id=task.user_id or None,
                     project_id=task.owner,
                     image_id=task.image_id or task.writes,
                 ),
