@@ -32,7 +32,7 @@ from imaged.core.errors import CatalogError
 
 POOL_SIZE = 10
 STATEMENT_CACHE_SIZE = 100  # prepared and kept, by each connection
-POOLER_PROBES = 3  # to detect another session of the server
+POOLER_PROBES = 30  # to detect another session, while other clients use the sessions, too
 
 #: Settings, for a session or (true) for a transaction. A commit is durable whatever the default.
 _SET_SETTINGS = """
@@ -139,15 +139,9 @@ class Connector:
                 return
             try:
                 async with self._temporary_connection() as there:
-                    seen = [
-                        (await _session_of(here), await _session_of(there))
-                        for _ in range(POOLER_PROBES)
-                    ]
+                    self.is_pooled = await _share_sessions(here, there)
             except DatabaseUnreachable:
                 self.is_pooled = False
-                return
-        mine, others = ({pair[side] for pair in seen} for side in (0, 1))
-        self.is_pooled = len(mine) > 1 or len(others) > 1 or mine == others
 
     async def apply_settings(self, db: AsyncConnection) -> None:
         """Set the limits of a transaction that has just begun, if its session is only lent."""
@@ -206,6 +200,18 @@ async def _transaction(connection: Any) -> AsyncIterator[None]:
     await transaction.start()
     yield
     await transaction.commit()
+
+
+async def _share_sessions(here: Any, there: Any) -> bool:
+    """Whether transactions of two connections are executed in changing sessions of the server."""
+    mine: set[int] = set()
+    others: set[int] = set()
+    for _ in range(POOLER_PROBES):
+        mine.add(await _session_of(here))
+        others.add(await _session_of(there))
+        if len(mine) > 1 or len(others) > 1 or mine == others:
+            return True
+    return False
 
 
 async def _session_of(connection: Any) -> int:
