@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from imaged.conversion import scratch as disk
-from imaged.conversion.scratch import LocalScratch, ScratchSettings
+from imaged.conversion.scratch import LocalScratch, LocalScratchFolder, ScratchSettings
 from imaged.core.errors import ClientVanished, ScratchError, ScratchFull
 
 pytestmark = pytest.mark.asyncio
@@ -199,3 +199,23 @@ async def test_a_hanging_disk_keeps_no_other_waiting(
             os.close(writer)
 
     assert patience.cancelled_caught
+
+
+async def test_a_file_is_closed_though_the_loop_has_ended(
+    impatient: LocalScratch, tmp_path: Path
+) -> None:
+    """The end of the event loop cancels its tasks, but not what a disk has still to do."""
+    attempt = uuid4()
+    pipe = tmp_path / "scratch" / str(attempt) / "target"
+
+    async def leave_a_hanging_read() -> tuple[LocalScratchFolder, int]:
+        async with impatient.folder(attempt) as folder:
+            os.mkfifo(pipe)
+            writer = os.open(pipe, os.O_RDWR)
+            with anyio.move_on_after(0.1):
+                await anext(folder.read("target"))
+            return folder, writer
+
+    folder, writer = await asyncio.to_thread(asyncio.run, leave_a_hanging_read())
+    os.close(writer)
+    folder._thread.shutdown(wait=True)  # pytest fails for files that are left open

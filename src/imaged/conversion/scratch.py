@@ -60,7 +60,8 @@ class LocalScratchFolder:
         """Raises ScratchFull, ScratchError, and what ``chunks`` raises."""
         path = self._path / name
         with _explained(path):
-            file = await self._open(path, "xb")
+            opened = await self._open(path, "xb")
+        file: AsyncFileIO = wrap(opened, executor=self._thread)
         written_bytes = looked_at_bytes = 0
         try:
             await self.require_room()
@@ -73,7 +74,7 @@ class LocalScratchFolder:
                     await self.require_room()
         finally:
             with _explained(path):
-                await self._close(file)
+                await self._close(opened)
         return path
 
     async def make(self, name: str) -> Path:
@@ -87,12 +88,12 @@ class LocalScratchFolder:
         """Raises ScratchError."""
         path = self._path / name
         with _explained(path):
-            file = await self._open(path, "rb")
+            opened = await self._open(path, "rb")
             try:
-                while chunk := await file.read(MIB):
+                while chunk := await self._run(partial(opened.read, MIB)):
                     yield chunk
             finally:
-                await self._close(file)
+                await self._close(opened)
 
     async def require_room(self) -> None:
         """Raises ScratchFull, ScratchError."""
@@ -108,26 +109,30 @@ class LocalScratchFolder:
         with _explained(path):
             return (await self._run(path.stat)).st_size
 
-    async def _open(self, path: Path, mode: str) -> AsyncFileIO:
+    async def _open(self, path: Path, mode: str) -> IO[bytes]:
         """Raises OSError. A file that is opened when it is not wanted any more is closed."""
         opening = self._thread.submit(open, path, mode, buffering=0)
         try:
-            file = await asyncio.wrap_future(opening)
+            return await asyncio.wrap_future(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unwanted)
             raise
-        wrapped: AsyncFileIO = wrap(file, executor=self._thread)
-        return wrapped
 
-    async def _close(self, file: AsyncFileIO) -> None:
-        """Close the file shielded from cancellation, waiting a limited time. Raises OSError."""
-        closing = asyncio.ensure_future(file.close())
+    async def _close(self, file: IO[bytes]) -> None:
+        """Close the file shielded from cancellation, waiting a limited time. Raises OSError.
+
+        No task waits for it: the end of the event loop cancels tasks, and what they wait for.
+        """
+        closing = self._submit(file.close)
         await wait_shielded(closing, self._close_timeout)
         if closing.done():
             closing.result()  # NFS reports write errors only now
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await self._submit(work)
+
+    def _submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
 class LocalScratch:
