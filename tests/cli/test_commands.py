@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from imaged.api.authenticator import TokenFile
-from imaged.cli import COMMANDS, main
+from imaged.cli import COMMAND_GROUPS, COMMANDS, main
 from imaged.cli import imaged as group
 from imaged.config import load
 from imaged.core.access import Caller
@@ -69,11 +69,25 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 def test_the_list_of_commands_is_the_help() -> None:
-    """Each command with its purpose."""
+    """Each command with its purpose, below what it is for."""
     done = imaged("--help")
 
     assert done.returncode == 0
+    assert [line for line in done.stdout.splitlines() if f"{line[:-1]}" in COMMAND_GROUPS] == [
+        f"{title}:" for title in COMMAND_GROUPS
+    ]
     assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"), [(("stats",), "status"), (("tasks", "shw"), "show")]
+)
+def test_a_mistyped_command_is_named(arguments: tuple[str, ...], meant: str) -> None:
+    """In words that a program finds, too."""
+    done = imaged(*arguments, "--json")
+
+    assert done.returncode == 2
+    assert meant in json.loads(done.stdout)["error"]
 
 
 @pytest.mark.parametrize(

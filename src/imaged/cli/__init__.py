@@ -18,26 +18,38 @@ import click
 EXIT_PROBLEMS = 1
 EXIT_INTERRUPTED = 130
 
-#: Each command with its purpose. Its module has its name, or is in SHARED_MODULES.
+#: What commands are for; each command with its purpose. Its module has its name, or is in
+#: SHARED_MODULES.
+COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Run the service": {
+        "serve": "Answer requests and run the background jobs, until a signal.",
+        "scrub": "Delete due images and blobs: as a service, once, or as a dry run.",
+        "work": "Work on tasks, as a service of its own.",
+    },
+    "Images": {
+        "push": "Upload a file as an image.",
+        "pull": "Download an image into a file.",
+        "pending": "List the deleted images that can still be restored.",
+        "restore": "Restore a deleted image, with everything that it had.",
+    },
+    "See what is going on": {
+        "status": "Show the instances, their work, and what waits.",
+        "tasks": "List tasks, show one, or cancel it.",
+        "doctor": "Check everything that a daemon needs, and say what to do.",
+        "reconcile": "Compare catalog and stores, and list the differences.",
+        "version": "Print the version.",
+    },
+    "Set up": {
+        "check-config": "Report all mistakes in the configuration.",
+        "migrate": "Migrate the catalog to this version.",
+        "adopt-store": "Adopt a folder or bucket for this catalog.",
+        "quota": "Show, or set, how many bytes a project may hold.",
+        "token": "Create a token, and its entry for the token file.",
+        "completion": "Print the completion script for a shell.",
+    },
+}
 COMMANDS: Mapping[str, str] = {
-    "serve": "Answer requests and run the background jobs, until a signal.",
-    "scrub": "Delete due images and blobs: as a service, once, or as a dry run.",
-    "work": "Work on tasks, as a service of its own.",
-    "push": "Upload a file as an image.",
-    "pull": "Download an image into a file.",
-    "status": "Show the instances, their work, and what waits.",
-    "tasks": "List tasks, show one, or cancel it.",
-    "doctor": "Check everything that a daemon needs, and say what to do.",
-    "pending": "List the deleted images that can still be restored.",
-    "restore": "Restore a deleted image, with everything that it had.",
-    "reconcile": "Compare catalog and stores, and list the differences.",
-    "quota": "Show, or set, how many bytes a project may hold.",
-    "token": "Create a token, and its entry for the token file.",
-    "check-config": "Report all mistakes in the configuration.",
-    "migrate": "Migrate the catalog to this version.",
-    "adopt-store": "Adopt a folder or bucket for this catalog.",
-    "completion": "Print the completion script for a shell.",
-    "version": "Print the version.",
+    name: purpose for group in COMMAND_GROUPS.values() for name, purpose in group.items()
 }
 
 #: The modules of commands that share one with another command.
@@ -64,13 +76,29 @@ class Commands(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The called command. Raises NoSuchCommand, with names that are like the wrong one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(
+                error.command_name, possibilities=COMMANDS, ctx=ctx
+            ) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """List the commands by what they are for, without importing them."""
+        width = max(map(len, COMMANDS))
+        for title, commands in COMMAND_GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(
+    package_name="imaged", message="imaged %(version)s", help="Print the version, and exit."
+)
 def imaged() -> None:
     """Store disk images, and serve them by the OpenStack Image API v2."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imaged.core.attributes import UUID_PATTERN
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+_ID = re.compile(UUID_PATTERN)
+ID_WIDTH = 36  # characters
+CELL_MIN_WIDTH = 4  # characters, with the space beside it
 PIPED_WIDTH = 250  # without a terminal nothing is cut
 RUN_DOCTOR = "`imaged doctor` checks everything that a daemon needs, and says what to do."
 RUN_CHECK_CONFIG = "`imaged check-config` reports all mistakes in it."
@@ -37,13 +44,25 @@ class TextTable:
     columns: Sequence[str]
     rows: Sequence[Sequence[str | RenderableType]]
 
-    def draw(self) -> Table:
-        """The rows as a table of rich."""
+    def draw(self, width: int | None = None) -> Table:
+        """The rows as a table of rich. In a narrow terminal texts are folded, but not ids, which
+        people copy; of several columns of ids, those that fit. ``width``: in characters; by default
+        the terminal's.
+        """
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*self.columns, box=box.SIMPLE_HEAD)
+        table = Table(box=box.SIMPLE_HEAD)
+        ids = [
+            number
+            for number in range(len(self.columns))
+            if any(_is_id(row[number]) for row in self.rows)
+        ]
+        width = width or shutil.get_terminal_size().columns
+        whole = ids[: max(1, (width - CELL_MIN_WIDTH * len(self.columns)) // ID_WIDTH)]
+        for number, name in enumerate(self.columns):
+            table.add_column(name, no_wrap=number in whole)
         for row in self.rows:
             table.add_row(
                 *(
@@ -63,12 +82,16 @@ class TextTable:
         console = Console()
         if not console.is_terminal:
             console.width = PIPED_WIDTH
-        console.print(self.draw())
+        console.print(self.draw(console.width))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a title and a table."""
     TextTable(title, columns, list(rows)).print()
+
+
+def _is_id(cell: str | RenderableType) -> bool:
+    return isinstance(cell, str) and _ID.fullmatch(cell) is not None
 
 
 def printable(text: str) -> str:
