@@ -10,6 +10,7 @@ import click
 
 from imaged.cli import COMMANDS, imaged
 from imaged.cli.completion import SHELLS, script_for
+from imaged.cli.examples import EXAMPLES
 from references.markdown import MADE, code, table
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -58,6 +59,7 @@ class Page:
     paragraphs: tuple[str, ...]
     options: tuple[tuple[str, str], ...]
     commands: tuple[tuple[str, str], ...] = ()  # subcommands with their purposes
+    examples: tuple[tuple[str, str], ...] = ()  # calls with what they do
 
 
 def pages() -> Iterator[Page]:
@@ -93,7 +95,8 @@ def _page(name: str, purpose: str, command: click.Command, context: click.Contex
     usage = " ".join(command.collect_usage_pieces(context))
     text = re.sub(r"(?m)^ +", "", command.help or "").strip()
     paragraphs = tuple(" ".join(part.split()) for part in text.split("\n\n"))
-    return Page(name, purpose, f"{name} {usage}", paragraphs, tuple(options))
+    examples = tuple(EXAMPLES.get(name.removeprefix("imaged "), {}).items())
+    return Page(name, purpose, f"{name} {usage}", paragraphs, tuple(options), examples=examples)
 
 
 def reference() -> str:
@@ -108,7 +111,10 @@ def reference() -> str:
 def _section(page: Page) -> str:
     options = table(("option", "meaning"), ((code(name), what) for name, what in page.options))
     usage = f"```\n{page.usage}\n```"
-    return "\n\n".join([f"## {page.name}", usage, *page.paragraphs, options])
+    examples = table(
+        ("example", "what it does"), ((code(one), what) for one, what in page.examples)
+    )
+    return "\n\n".join([f"## {page.name}", usage, *page.paragraphs, options, examples])
 
 
 def roff(page: Page) -> str:
@@ -130,6 +136,8 @@ def roff(page: Page) -> str:
     if page.commands:
         lines += [".SH COMMANDS", *_list({f"{name}(1)": what for name, what in page.commands})]
     lines += [".SH OPTIONS", *_list(dict(page.options))]
+    if page.examples:
+        lines += [".SH EXAMPLES", *_list(dict(page.examples))]
     lines += [".SH EXIT STATUS", *_list(codes)]
     lines += [".SH ENVIRONMENT", *_list(ENVIRONMENT), ".SH FILES", *_list(FILES)]
     lines += [".SH ERRORS", _roff(ERRORS)]

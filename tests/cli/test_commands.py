@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import socket
 import sqlite3
 import subprocess
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import click
 import pytest
 from click.testing import CliRunner
 
 from imaged.api.authenticator import TokenFile
 from imaged.cli import COMMAND_GROUPS, COMMANDS, main
 from imaged.cli import imaged as group
+from imaged.cli.examples import EXAMPLES
 from imaged.config import load
 from imaged.core.access import Caller
 from imaged.core.place_marker import MARKER_NAME
@@ -68,6 +71,40 @@ def test_every_command_explains_itself(command: str) -> None:
     assert f"Usage: imaged {command}" in done.output
 
 
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_each_command_has_examples_that_it_takes(command: str) -> None:
+    """Two at least, in its help, as they stand there; a shell's part is cut off."""
+    words = command.split()
+    help_text = CliRunner().invoke(group, [*words, "--help"], prog_name="imaged").output
+    examples = EXAMPLES[command]
+
+    assert len(examples) >= 2
+    for example, purpose in examples.items():
+        assert f"  {example}\n      {purpose}\n" in help_text
+        call = re.split(r" (?:2?>>?) ", example.rpartition("| ")[2])[0].split()
+        assert call[: len(words) + 1] == ["imaged", *words]
+        _parse(group, call[1:])
+
+
+def test_no_command_is_without_examples() -> None:
+    """Subcommands neither."""
+    tasks = group.get_command(click.Context(group), "tasks")
+    assert isinstance(tasks, click.Group)
+
+    assert EXAMPLES.keys() == COMMANDS.keys() | {f"tasks {name}" for name in tasks.commands}
+
+
+def _parse(command: click.Command, arguments: list[str]) -> None:
+    """Parse a command line as the command does. Raises UsageError."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        _, below, rest = command.resolve_command(context, arguments)
+        assert below is not None
+        _parse(below, rest)
+    else:
+        command.make_context("it", arguments).close()
+
+
 def test_the_list_of_commands_is_the_help() -> None:
     """Each command with its purpose, below what it is for."""
     done = imaged("--help")
@@ -98,6 +135,8 @@ def test_a_mistyped_command_is_named(arguments: tuple[str, ...], meant: str) -> 
         ("restore",),
         ("quota", "p1", "--limit", "12"),
         ("token", "--user", "ann"),
+        ("token", "--user", "", "--project", "web"),
+        ("token", "--user", "ann", "--project", "a\nb"),
         ("reconcile", "--max-delete", "-1"),
     ],
 )

@@ -15,6 +15,8 @@ from importlib import import_module
 
 import click
 
+from imaged.cli.examples import add_examples
+
 EXIT_PROBLEMS = 1
 EXIT_INTERRUPTED = 130
 
@@ -74,6 +76,7 @@ class Commands(click.Group):
         name = cmd_name.replace("-", "_")
         module = import_module(f"imaged.cli.{SHARED_MODULES.get(name, name)}")
         command: click.Command = getattr(module, name)
+        add_examples(cmd_name, command)
         return command
 
     def resolve_command(

@@ -11,13 +11,26 @@ import click
 
 from imaged.cli.options import json_option
 from imaged.cli.output import print_json
+from imaged.core.limits import MAX_OWNER_LENGTH
 
 RANDOM_BYTES = 32
 
 
+class Name(click.ParamType[str]):
+    """A name that the token file may hold."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name."""
+        if not value.strip() or not value.isprintable() or len(value) > MAX_OWNER_LENGTH:
+            self.fail(f"{value!r} must be 1 to {MAX_OWNER_LENGTH} printable characters", param, ctx)
+        return value
+
+
 @click.command()
-@click.option("--user", required=True, help="The user of the token, for the log.")
-@click.option("--project", required=True, help="The owner of images that it creates.")
+@click.option("--user", required=True, type=Name(), help="The user of the token, for the log.")
+@click.option("--project", required=True, type=Name(), help="The owner of images that it creates.")
 @click.option(
     "--role",
     "roles",

@@ -1,0 +1,110 @@
+"""Two examples of each command, for its help and its manual page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+IMAGE = "1064a2d0-b4d3-4ce3-92ab-7e5d8befd90d"
+TASK = "0f3a7c1e-5d2b-4f7a-9c48-6b1de20a9f53"
+
+#: For each command, calls with what they do.
+EXAMPLES: Mapping[str, Mapping[str, str]] = {
+    "serve": {
+        "imaged serve --config imaged.toml": "in this terminal, until Ctrl-C",
+        "imaged serve --json 2>> imaged.log": "with a log for programs",
+    },
+    "scrub": {
+        "imaged scrub --dry-run": "what would be deleted now",
+        "imaged scrub --once": "delete it, and exit: for a timer",
+    },
+    "work": {
+        "imaged work": "on tasks, with the configuration in /etc/imaged",
+        "imaged work --config tasks.toml": "with another one",
+    },
+    "push": {
+        "imaged push debian-12.qcow2 --name debian-12": "print its id",
+        "xz -dc disk.raw.xz | imaged push - --disk-format raw": "what a pipe holds",
+    },
+    "pull": {
+        f"imaged pull {IMAGE}": "into a file with its name",
+        f"imaged pull {IMAGE} -o /srv/disk.raw --force": "over a file",
+    },
+    "pending": {
+        "imaged pending": "with the time that is left",
+        "imaged pending --json": "for programs",
+    },
+    "restore": {
+        f"imaged restore {IMAGE}": "an image of `imaged pending`",
+        f"imaged restore {IMAGE} --json": "for programs",
+    },
+    "status": {
+        "imaged status": "once",
+        "imaged status --watch 5s": "until Ctrl-C",
+    },
+    "tasks": {
+        "imaged tasks list --status failure": "what failed",
+        f"imaged tasks show {TASK}": "how far one is, and why it failed",
+    },
+    "tasks list": {
+        "imaged tasks list --status processing --watch 2s": "with bars",
+        "imaged tasks list --type import --owner web --limit 10": "of one project",
+    },
+    "tasks show": {
+        f"imaged tasks show {TASK}": "once",
+        f"imaged tasks show {TASK} --json": "for programs",
+    },
+    "tasks cancel": {
+        f"imaged tasks cancel {TASK}": "end it at its next step",
+        f"imaged tasks cancel {TASK} --json": "for programs",
+    },
+    "doctor": {
+        "imaged doctor": "findings, each with what to do",
+        "imaged doctor --json": "for monitoring; the exit code tells how bad it is",
+    },
+    "reconcile": {
+        "imaged reconcile": "list what differs, and change nothing",
+        "imaged reconcile --apply --max-delete 20": "doom up to 20 blobs without an image",
+    },
+    "version": {
+        "imaged version": "as --version prints it",
+        "imaged version --json": "with the version of Python",
+    },
+    "check-config": {
+        "imaged check-config": "before a reload",
+        "imaged check-config --config new.toml": "before it is put in place",
+    },
+    "migrate": {
+        "imaged migrate": "before the new version is started",
+        "imaged migrate --contract": "after the last instance has it",
+    },
+    "adopt-store": {
+        "imaged adopt-store local": "a store, after a catalog was restored",
+        "imaged adopt-store backups --kind exports": "a destination of exports",
+    },
+    "quota": {
+        "imaged quota web": "show what the project holds, and its limit",
+        "imaged quota web --limit 500GiB": "set the limit",
+    },
+    "token": {
+        "imaged token --user ann --project web": "for a member",
+        "imaged token --user backup --project web --role reader >> tokens.toml": "that only reads",
+    },
+    "completion": {
+        "imaged completion bash > /etc/bash_completion.d/imaged": "for all users",
+        "imaged completion fish > ~/.config/fish/completions/imaged.fish": "for you",
+    },
+}
+
+
+def add_examples(name: str, command: click.Command) -> None:
+    """Show the examples of a command, and of its subcommands, below their help."""
+    command.epilog = _text(EXAMPLES[name])
+    for below, subcommand in getattr(command, "commands", {}).items():
+        add_examples(f"{name} {below}", subcommand)
+
+
+def _text(examples: Mapping[str, str]) -> str:
+    lines = [f"  {call}\n      {purpose}" for call, purpose in examples.items()]
+    return "\n".join(["\b", "Examples:", *lines])
