@@ -76,22 +76,17 @@ async def test_a_life_is_told(catalog: SqlCatalog, log: Log) -> None:
     assert [event["size_bytes"] is None for event in log] == [True, True] + [False] * 7
 
 
-async def test_the_claim_is_told(catalog: SqlCatalog, log: Log) -> None:
-    """When work begins and when it ends; not without a claim."""
-    claim = samples.new_claim()
-    await samples.add_saving(catalog, "i", claim)
-    await catalog.modify_image("i", give_back(claim, "lost", final=True))
-
-    assert [event.get("claim_id") for event in log] == [None, str(claim.token), str(claim.token)]
-
-
-async def test_the_reason_of_a_failure_is_told_once(catalog: SqlCatalog, log: Log) -> None:
-    """When the work ended without a result, and not again when the next one begins."""
+async def test_claims_and_failures_are_told(catalog: SqlCatalog, log: Log) -> None:
+    """The claim when work begins and when it ends; the reason when the work ended without a result,
+    and not again when the next one begins.
+    """
     claim = samples.new_claim()
     await samples.add_saving(catalog, "i", claim)
     await catalog.modify_image("i", give_back(claim, "The disk was full.", final=True))
     await catalog.modify_image("i", delete(delayed=False))
 
+    token = str(claim.token)
+    assert [event.get("claim_id") for event in log] == [None, token, token, None]
     assert [event.get("reason") for event in log] == [None, None, "The disk was full.", None]
 
 
@@ -101,7 +96,7 @@ async def test_what_does_not_change_a_status(catalog: SqlCatalog, log: Log) -> N
     await samples.add_saving(catalog, "i", claim)
     log.clear()
 
-    await catalog.modify_image("i", samples.held_by(claim, reserve(99)))
+    await samples.act(catalog, "i", claim, reserve(99))
     await catalog.modify_image("i", lambda image: replace(image, name="n"))
     await catalog.modify_image("i", lambda image: image)
     await catalog.renew_leases([claim])
@@ -153,11 +148,9 @@ async def test_a_draft_is_not_told_of_before_it_is_made(catalog: SqlCatalog, log
     claims = {"made": samples.new_claim(), "failed": samples.new_claim()}
     for name, claim in claims.items():
         await catalog.add_image(draft(name, made_by=task(f"t-{name}", type="import")))
-        await catalog.modify_image(
-            name, samples.held_by(claim, attempt_at(samples.place(f"{name}/1")))
-        )
+        await samples.act(catalog, name, claim, attempt_at(samples.place(f"{name}/1")))
         if name == "made":
-            await catalog.modify_image(name, samples.held_by(claim, store_data(samples.content())))
+            await samples.act(catalog, name, claim, store_data(samples.content()))
         else:
             await catalog.modify_task("t-failed", lambda task: cancel(task, "Enough."))
 

@@ -11,9 +11,9 @@ import pytest
 from contracts.catalog import CatalogContract
 from contracts.catalog_clock import SetAhead
 from contracts.catalog_lists import Fresh
-from contracts.catalog_state_machine import UtcClock
 from imaged.ports.catalog import Catalog
 from imaged.testing.memory_catalog import MemoryCatalog
+from support.service import UtcClock
 
 
 class ClockAhead(UtcClock):
@@ -33,15 +33,6 @@ async def opened() -> AsyncIterator[Catalog]:
     yield MemoryCatalog(UtcClock())
 
 
-def setting_ahead(catalog: MemoryCatalog) -> SetAhead:
-    """Replaces its clock."""
-
-    def set_ahead(by: timedelta) -> None:
-        catalog._clock = ClockAhead(by)
-
-    return set_ahead
-
-
 class TestMemoryCatalog(CatalogContract):
     """The whole contract."""
 
@@ -53,7 +44,11 @@ class TestMemoryCatalog(CatalogContract):
     @pytest.fixture
     def set_ahead(self, catalog: MemoryCatalog) -> SetAhead:
         """By another clock."""
-        return setting_ahead(catalog)
+
+        def set_ahead(by: timedelta) -> None:
+            catalog._clock = ClockAhead(by)
+
+        return set_ahead
 
     @pytest.fixture
     def fresh(self) -> Fresh:

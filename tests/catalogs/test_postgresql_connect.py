@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -229,17 +228,10 @@ async def test_a_server_that_is_too_old(url: str, monkeypatch: pytest.MonkeyPatc
 
 async def test_a_database_of_another_encoding() -> None:
     """It could not store names in all scripts."""
-    async with other_encoding() as url:
-        with pytest.raises(CatalogError, match="has the encoding SQL_ASCII"):
-            await migrate_catalog(url)
-
-
-@asynccontextmanager
-async def other_encoding() -> AsyncIterator[str]:
-    """A database with the encoding SQL_ASCII."""
     how = "template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
     async with empty_database(template=how) as url:
-        yield url
+        with pytest.raises(CatalogError, match="has the encoding SQL_ASCII"):
+            await migrate_catalog(url)
 
 
 async def test_how_a_catalog_is_called() -> None:

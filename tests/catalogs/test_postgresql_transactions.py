@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import Connection, func, insert, select, text
 
 from contracts import catalog_samples as samples
-from contracts.catalog_audit import audit
 from contracts.catalog_databases import (
     COUNT_LOCK_WAITS,
     database_of,
@@ -20,7 +19,6 @@ from contracts.catalog_databases import (
     require_idle,
 )
 from contracts.catalog_slow_lists import SlowListsContract
-from contracts.catalog_stress import add_roots
 from imaged.catalogs.postgresql.driver import PostgresqlSettings, open_postgresql
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.tables import accounts
@@ -112,22 +110,6 @@ async def test_a_cancelled_writer(catalog: SqlCatalog, url: str, how: str) -> No
 
     assert await catalog.get_image("i") == image
     assert (await catalog.modify_image("i", rename)).name == "new"
-
-
-async def test_a_crowd_that_is_cancelled(catalog: SqlCatalog) -> None:
-    """More than there are connections, at any moment: none leaks, and the catalog is consistent."""
-    await add_roots(catalog)
-
-    async def work(number: int) -> None:
-        with anyio.move_on_after(number * 0.002):
-            await samples.add_saving(catalog, f"i{number}", samples.new_claim())
-
-    async with anyio.create_task_group() as crowd:
-        for number in range(60):
-            crowd.start_soon(work, number)
-
-    require_idle(catalog)
-    await audit(catalog)
 
 
 async def test_a_long_wait_for_a_lock_is_an_error(catalog: SqlCatalog, url: str) -> None:

@@ -23,7 +23,7 @@ class ChecksumsContract:
         assert await catalog.get_block_checksums("i/1", 0) is None
 
         written = replace(samples.content(), block_checksums=CHECKSUMS)
-        image = await catalog.modify_image("i", samples.held_by(claim, store_data(written)))
+        image = await samples.act(catalog, "i", claim, store_data(written))
 
         pages = [await catalog.get_block_checksums("i/1", page) for page in range(3)]
         assert pages == [CHECKSUMS[:PAGE_BYTES], b"last", None]
@@ -35,12 +35,10 @@ class ChecksumsContract:
         """And their digests stay with the image."""
         claim = samples.new_claim()
         await catalog.add_image(samples.queued("i"))
-        await catalog.modify_image(
-            "i", samples.held_by(claim, begin_staging(samples.place("i/staged")))
-        )
+        await samples.act(catalog, "i", claim, begin_staging(samples.place("i/staged")))
         staged = replace(samples.content(), block_checksums=b"abcd")
 
-        image = await catalog.modify_image("i", samples.held_by(claim, stage_data(staged)))
+        image = await samples.act(catalog, "i", claim, stage_data(staged))
 
         assert await catalog.get_block_checksums("i/staged", 0) == b"abcd"
         assert image.staged_content == replace(

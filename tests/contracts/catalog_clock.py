@@ -10,7 +10,7 @@ import pytest
 
 from contracts import catalog_samples as samples
 from contracts.catalog_audit import audit
-from contracts.catalog_comparison import task_ids
+from contracts.catalog_comparison import ids
 from imaged.catalogs import dialects
 from imaged.core.claim import InstanceId
 from imaged.core.clock import ClockMark
@@ -18,7 +18,7 @@ from imaged.core.deletion import delete
 from imaged.core.image import BrokenUpload
 from imaged.core.summary import Instance
 from imaged.core.task import cancel, claim_task
-from imaged.core.uploading import begin_import, begin_staging, stage_data
+from imaged.core.uploading import begin_import
 from imaged.ports.catalog import Catalog
 from imaged.ports.image_catalog import LapsedClaim
 from support.sample_images import task
@@ -95,53 +95,36 @@ class ClockContract:
         assert set(await catalog.renew_leases([image, alone])) == {image, alone}
         assert not await catalog.find_lapsed(samples.ALL)
 
-    async def test_deletions_dated_ahead_count_from_now(
+    async def test_what_was_dated_ahead_counts_from_now(
         self, catalog: Catalog, set_ahead: SetAhead
     ) -> None:
-        """It can be restored for its delay, and not for a year plus its delay."""
+        """An image can be restored for its delay, and not for a year plus its delay. The same for
+        staged bytes, broken uploads, and the beat of a dead instance.
+        """
         set_ahead(A_YEAR)
         await samples.add_active(catalog, "i")
         await catalog.modify_image("i", delete(delayed=True))
-        await catalog.add_image(samples.queued("gone"))
-        await catalog.modify_image("gone", delete(delayed=False))
-        claim = samples.new_claim()
-        await catalog.add_image(samples.queued("staged"))
-        await catalog.modify_image(
-            "staged", samples.held_by(claim, begin_staging(samples.place("staged/1")))
-        )
-        await catalog.modify_image("staged", samples.held_by(claim, stage_data(samples.content())))
+        await samples.add_deleted(catalog, "gone")
+        await samples.add_staged(catalog, "staged")
+        broken = BrokenUpload(10, 5, "0" * 32)
+        await catalog.add_image(samples.queued("broken"))
+        await catalog.modify_image("broken", lambda image: replace(image, broken_upload=broken))
+        await catalog.register_instance(Instance(InstanceId("dead"), "1.0", ()), samples.AN_HOUR)
         set_ahead(samples.NO_DELAY)
         assert not await catalog.find_expirable(samples.NO_DELAY, samples.ALL)
-
-        assert await catalog.redate(samples.AN_HOUR) == 3
-        assert await catalog.redate(samples.AN_HOUR) == 0
-
-        assert [
-            image.id for image in await catalog.find_expirable(samples.NO_DELAY, samples.ALL)
-        ] == ["i"]
-        assert not await catalog.find_expirable(samples.AN_HOUR, samples.ALL)
-        assert [image.id for image in await catalog.find_staged(samples.NO_DELAY, samples.ALL)] == [
-            "staged"
-        ]
-        assert list(await catalog.purge(samples.NO_DELAY, samples.ALL)) == ["gone"]
-        await audit(catalog)
-
-    async def test_a_broken_upload_of_the_future(
-        self, catalog: Catalog, set_ahead: SetAhead
-    ) -> None:
-        """It is remembered for its time, and not for a year more."""
-        set_ahead(A_YEAR)
-        broken = BrokenUpload(10, 5, "0" * 32)
-        await catalog.add_image(samples.queued("i"))
-        await catalog.modify_image("i", lambda image: replace(image, broken_upload=broken))
-        set_ahead(samples.NO_DELAY)
         assert not await catalog.find_broken_uploads(samples.NO_DELAY, samples.ALL)
 
-        assert await catalog.redate(samples.AN_HOUR) == 1
+        assert await catalog.redate(samples.AN_HOUR) == 5
+        assert await catalog.redate(samples.AN_HOUR) == 0
 
-        assert [
-            image.id for image in await catalog.find_broken_uploads(samples.NO_DELAY, samples.ALL)
-        ] == ["i"]
+        assert ids(await catalog.find_expirable(samples.NO_DELAY, samples.ALL)) == ["i"]
+        assert not await catalog.find_expirable(samples.AN_HOUR, samples.ALL)
+        assert ids(await catalog.find_staged(samples.NO_DELAY, samples.ALL)) == ["staged"]
+        assert ids(await catalog.find_broken_uploads(samples.NO_DELAY, samples.ALL)) == ["broken"]
+        assert list(await catalog.purge(samples.NO_DELAY, samples.ALL)) == ["gone"]
+        await catalog.register_instance(Instance(InstanceId("lives"), "1.0", ()), samples.NO_DELAY)
+        assert [one.id for one in (await catalog.summarize()).instances] == ["lives"]
+        await audit(catalog)
 
     async def test_other_deletions_keep_their_time(self, catalog: Catalog) -> None:
         """However long it still has to wait."""
@@ -157,45 +140,28 @@ class ClockContract:
         assert before == (await catalog.get_image("i"), await catalog.get_task("t"))
 
     async def test_tasks_that_were_dated_ahead(self, catalog: Catalog, set_ahead: SetAhead) -> None:
-        """Their records are removed after their time; pending ones wait from now."""
+        """Their records are removed after their time; pending ones wait from now, alone or in an
+        image, which says so too.
+        """
         set_ahead(A_YEAR)
         for name, keep_for in (("t1", samples.NO_DELAY), ("t2", samples.AN_HOUR)):
             await catalog.add_task(task(name, keep_for=keep_for))
             await catalog.modify_task(name, lambda task: cancel(task, "enough"))
         await catalog.add_task(task("waits"))
+        await samples.add_staged(catalog, "i")
+        await catalog.modify_image("i", begin_import(task("imports")))
         set_ahead(samples.NO_DELAY)
         assert not await catalog.expire_tasks(samples.ALL)
 
-        assert await catalog.redate(samples.AN_HOUR) == 3
+        assert await catalog.redate(samples.AN_HOUR) == 4
 
-        assert task_ids(await catalog.expire_tasks(samples.ALL)) == ["t1"]
-        kept, waits = await catalog.get_task("t2"), await catalog.get_task("waits")
-        assert kept.expires_at is not None
-        assert waits.updated_at is not None
+        assert ids(await catalog.expire_tasks(samples.ALL)) == ["t1"]
+        kept = await catalog.get_task("t2")
         now = (await catalog.read_clock()).now
-        assert now < kept.expires_at < now + samples.AN_HOUR
-        assert waits.updated_at < now
-
-    async def test_an_import_that_was_dated_ahead(
-        self, catalog: Catalog, set_ahead: SetAhead
-    ) -> None:
-        """Its task waits from now, and says so in every answer."""
-        claim = samples.new_claim()
-        set_ahead(A_YEAR)
-        await catalog.add_image(samples.queued("i"))
-        await catalog.modify_image(
-            "i", samples.held_by(claim, begin_staging(samples.place("i/staged")))
-        )
-        await catalog.modify_image("i", samples.held_by(claim, stage_data(samples.content())))
-        await catalog.modify_image("i", begin_import(task("t")))
-        set_ahead(samples.NO_DELAY)
-
-        assert await catalog.redate(samples.AN_HOUR) == 1
-
-        waits = await catalog.get_task("t")
-        assert waits.updated_at is not None
-        assert waits.updated_at < (await catalog.read_clock()).now
-        assert (await catalog.get_image("i")).task == waits
+        assert now < samples.known(kept.expires_at) < now + samples.AN_HOUR
+        waiting = [await catalog.get_task(name) for name in ("waits", "imports")]
+        assert all(samples.known(one.updated_at) < now for one in waiting)
+        assert (await catalog.get_image("i")).task == waiting[-1]
 
     async def test_doomed_bytes_that_were_dated_ahead(
         self, catalog: Catalog, set_ahead: SetAhead
@@ -211,16 +177,4 @@ class ClockContract:
 
         assert await samples.due_keys(catalog) == ["i/1"]
         stray, now = await samples.blob_of(catalog, "stray"), (await catalog.read_clock()).now
-        assert stray.due_at is not None
-        assert now < stray.due_at < now + samples.AN_HOUR
-
-    async def test_a_beat_from_the_future(self, catalog: Catalog, set_ahead: SetAhead) -> None:
-        """It keeps no dead instance in the list for a year."""
-        set_ahead(A_YEAR)
-        await catalog.register_instance(Instance(InstanceId("dead"), "1.0", ()), samples.AN_HOUR)
-        set_ahead(samples.NO_DELAY)
-
-        assert await catalog.redate(samples.AN_HOUR) == 1
-
-        await catalog.register_instance(Instance(InstanceId("lives"), "1.0", ()), samples.NO_DELAY)
-        assert [one.id for one in (await catalog.summarize()).instances] == ["lives"]
+        assert now < samples.known(stray.due_at) < now + samples.AN_HOUR

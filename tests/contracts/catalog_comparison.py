@@ -41,9 +41,9 @@ def timeless_tasks(tasks: Sequence[Task]) -> list[Task | None]:
     return [timeless_task(task) for task in tasks]
 
 
-def task_ids(tasks: Sequence[Task]) -> list[str]:
-    """The ids of the tasks."""
-    return [task.id for task in tasks]
+def ids(records: Sequence[Image | Task]) -> list[str]:
+    """The ids of images or tasks."""
+    return [record.id for record in records]
 
 
 def undated(blob: Blob | None) -> Blob | None:
@@ -74,8 +74,3 @@ async def unfinished(catalog: Catalog) -> list[int]:
 async def accounts(catalog: Catalog) -> list[Account]:
     """Of both owners."""
     return [await catalog.get_account(owner) for owner in ("a", "b")]
-
-
-def ids(images: Sequence[Image]) -> list[str]:
-    """The ids of the images."""
-    return [image.id for image in images]

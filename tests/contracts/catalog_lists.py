@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Protocol
 from uuid import UUID
 
 import pytest
@@ -102,12 +102,8 @@ def queries(draw: st.DrawFn, there: list[Image]) -> ImageQuery:
     )
 
 
-class Fresh(Protocol):
-    """Opens an empty catalog for one example."""
-
-    def __call__(self) -> AbstractAsyncContextManager[Catalog]:
-        """Leaving the block closes it."""
-        ...
+#: Opens an empty catalog for one example; leaving the block closes it.
+Fresh = Callable[[], AbstractAsyncContextManager[Catalog]]
 
 
 QUERIES = 12  # for each example

@@ -7,18 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 from contracts import catalog_samples as samples
 from contracts.catalog_audit import audit
+from contracts.catalog_comparison import ids
 from imaged.core.blob import DELETION_RETRIES, BlobState
 from imaged.core.broken_upload import after_refusal, forget_broken
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.deletion import delete
-from imaged.core.image import Image, Location
+from imaged.core.image import BrokenUpload, Image, Location
 from imaged.core.lifecycle import Status
 from imaged.core.uploading import (
     begin_import,
     begin_staging,
     begin_upload,
     give_back,
-    stage_data,
     store_data,
 )
 from imaged.ports.catalog import Catalog
@@ -27,9 +27,12 @@ from support.sample_images import attempt_at, task
 from support.waiting import until
 
 
+def _broken(image: Image) -> BrokenUpload:
+    return samples.known(image.broken_upload)
+
+
 def _refuse_the_rest(image: Image) -> Image:
-    assert image.broken_upload is not None
-    return replace(image, broken_upload=after_refusal(image.broken_upload, 7))
+    return replace(image, broken_upload=after_refusal(_broken(image), 7))
 
 
 class QueueContract:
@@ -41,9 +44,8 @@ class QueueContract:
         """With its last row an expired image is deleted; removing it twice is no error."""
         expired = await samples.add_expired(catalog, "i")
 
-        deleted = await catalog.remove_blob("i/1")
+        deleted = samples.known(await catalog.remove_blob("i/1"))
 
-        assert deleted is not None
         assert deleted == await catalog.get_image("i")
         assert (deleted.status, deleted.locations) == (Status.DELETED, ())
         assert deleted.version == expired.version + 1
@@ -52,17 +54,14 @@ class QueueContract:
         assert await catalog.get_image("i") == deleted
         assert not await catalog.list_keys(samples.STORE)
 
-    async def test_an_expired_image_waits_for_all_its_bytes(self, catalog: Catalog) -> None:
-        """The rows of an image with several locations are removed one by one."""
-        claim = samples.new_claim()
-        await catalog.add_image(samples.queued("i"))
-        await catalog.modify_image("i", samples.held_by(claim, begin_staging(samples.place("i/s"))))
-        await catalog.modify_image("i", samples.held_by(claim, stage_data(samples.content())))
+    async def test_staged_bytes_that_were_imported(self, catalog: Catalog) -> None:
+        """Their row goes alone: the image has other bytes."""
+        await samples.add_staged(catalog, "i")
         await catalog.modify_image("i", begin_import(task("t")))
-        await catalog.modify_image("i", samples.held_by(claim, attempt_at(samples.place("i/1"))))
-        await catalog.modify_image("i", samples.held_by(claim, store_data(samples.content())))
-        assert await samples.due_keys(catalog) == ["i/s"]
-        assert await catalog.remove_blob("i/s") is None
+        imported = attempt_at(samples.place("i/2")), store_data(samples.content())
+        await samples.act(catalog, "i", samples.new_claim(), *imported)
+        assert await samples.due_keys(catalog) == ["i/1"]
+        assert await catalog.remove_blob("i/1") is None
         assert (await catalog.get_image("i")).status is Status.ACTIVE
         await audit(catalog)
 
@@ -72,34 +71,24 @@ class QueueContract:
             image_id, claim = f"i{number}", samples.new_claim()
             begun = begin_upload(samples.place(f"{image_id}/1"), announced_bytes)
             await catalog.add_image(samples.queued(image_id))
-            await catalog.modify_image(image_id, samples.held_by(claim, begun))
+            await samples.act(catalog, image_id, claim, begun)
             if number < 2:
                 await catalog.modify_image(image_id, give_back(claim, "lost", final=True))
 
         found = await catalog.find_broken_uploads(samples.NO_DELAY, samples.ALL)
-        assert [image.id for image in found] == ["i0", "i1"]
-        first, second = [image.broken_upload for image in found]
-        assert first is not None
-        assert second is not None
+        assert ids(found) == ["i0", "i1"]
+        first, second = [_broken(image) for image in found]
         assert (first.announced_bytes, second.announced_bytes) == (9, None)
-        assert first.at is not None
-        assert second.at is not None
-        assert first.at <= second.at
-        assert [image.id for image in await catalog.find_broken_uploads(samples.NO_DELAY, 1)] == [
-            "i0"
-        ]
+        assert samples.known(first.at) <= samples.known(second.at)
+        assert ids(await catalog.find_broken_uploads(samples.NO_DELAY, 1)) == ["i0"]
         assert not await catalog.find_broken_uploads(samples.AN_HOUR, samples.ALL)
         await catalog.modify_image("i1", _refuse_the_rest)
-        doubtful = (await catalog.get_image("i1")).broken_upload
-        assert doubtful is not None
-        assert doubtful.refused_bytes == 7
+        assert _broken(await catalog.get_image("i1")).refused_bytes == 7
 
         forgotten = await catalog.modify_image("i0", forget_broken(found[0]))
         assert forgotten.broken_upload is None
         assert forgotten == await catalog.get_image("i0")
-        assert [i.id for i in await catalog.find_broken_uploads(samples.NO_DELAY, samples.ALL)] == [
-            "i1"
-        ]
+        assert ids(await catalog.find_broken_uploads(samples.NO_DELAY, samples.ALL)) == ["i1"]
 
     async def test_the_longest_due_come_first(self, catalog: Catalog) -> None:
         """In the order of their dooming, within the limit."""
@@ -123,8 +112,7 @@ class QueueContract:
         before = datetime.now(UTC)
         (taken,) = await catalog.take_doomed(samples.ALL, busy_for)
 
-        assert taken.due_at is not None
-        assert taken.due_at >= before + busy_for
+        assert samples.known(taken.due_at) >= before + busy_for
 
         async def is_due() -> bool:
             return await samples.due_keys(catalog) == ["i/1"]
@@ -136,32 +124,29 @@ class QueueContract:
         await samples.add_expired(catalog, "i")
         await samples.add_expired(catalog, "j")
 
-        put_off = await catalog.reschedule("i/1", "disk on fire")
+        put_off = samples.known(await catalog.reschedule("i/1", "disk on fire"))
 
-        assert put_off is not None
         assert put_off == await catalog.get_blob("i/1")
         assert (put_off.failures, put_off.last_error) == (1, "disk on fire")
         assert await samples.due_keys(catalog) == ["j/1"]
-        again = await catalog.reschedule("i/1", "still on fire")
-        assert again is not None
-        assert again.due_at is not None
-        assert put_off.due_at is not None
+        again = samples.known(await catalog.reschedule("i/1", "still on fire"))
         assert again.failures == 2
-        assert again.due_at - put_off.due_at > DELETION_RETRIES.first_pause / 2
+        later = samples.known(again.due_at) - samples.known(put_off.due_at)
+        assert later > DELETION_RETRIES.first_pause / 2
 
     async def test_only_doomed_rows_leave_or_are_put_off(self, catalog: Catalog) -> None:
         """A late scrubber never changes what is held, and ignores what is gone."""
         image = await samples.add_active(catalog, "i")
         await samples.add_saving(catalog, "j", samples.new_claim())
-        kept, writing = await catalog.get_blob("i/1"), await catalog.get_blob("j/1")
 
         for key in ("i/1", "j/1", "none"):
+            before = await catalog.get_blob(key)
             assert await catalog.reschedule(key, "late") is None
             assert await catalog.remove_blob(key) is None
+            await catalog.recheck_later(key, samples.NO_DELAY)
+            assert await catalog.get_blob(key) == before
 
         assert await catalog.get_image("i") == image
-        assert (await catalog.get_blob("i/1"), await catalog.get_blob("j/1")) == (kept, writing)
-        assert await catalog.get_blob("none") is None
 
     async def test_a_stray_is_doomed_once(self, catalog: Catalog) -> None:
         """Known bytes are unchanged; a stray is due after its quarantine."""
@@ -199,20 +184,13 @@ class QueueContract:
 
     async def test_abandoned_staged_bytes(self, catalog: Catalog) -> None:
         """Unclaimed and idle for long enough, the longest first."""
-        claims = {image_id: samples.new_claim() for image_id in ("late", "early", "busy")}
-        for image_id, claim in claims.items():
-            await catalog.add_image(samples.queued(image_id))
-            begun = samples.held_by(claim, begin_staging(samples.place(f"{image_id}/1")))
-            await catalog.modify_image(image_id, begun)
+        await catalog.add_image(samples.queued("busy"))
+        await samples.act(catalog, "busy", samples.new_claim(), begin_staging(samples.place("b/1")))
         assert not await catalog.find_staged(samples.NO_DELAY, samples.ALL)
-        for image_id in ("early", "late"):
-            done = samples.held_by(claims[image_id], stage_data(samples.content()))
-            await catalog.modify_image(image_id, done)
+        staged = [await samples.add_staged(catalog, image_id) for image_id in ("z", "a")]
 
-        found = await catalog.find_staged(samples.NO_DELAY, samples.ALL)
-        assert [image.id for image in found] == ["early", "late"]
-        assert found[0] == await catalog.get_image("early")
-        assert [image.id for image in await catalog.find_staged(samples.NO_DELAY, 1)] == ["early"]
+        assert await catalog.find_staged(samples.NO_DELAY, samples.ALL) == staged
+        assert await catalog.find_staged(samples.NO_DELAY, 1) == staged[:1]
         assert not await catalog.find_staged(samples.AN_HOUR, samples.ALL)
 
 
@@ -221,40 +199,18 @@ class LeasesContract:
 
     async def test_renewal_is_by_list(self, catalog: Catalog) -> None:
         """Claims that ended are missing in the answer; others are not renewed with them."""
-        held, ended, unknown = samples.new_claim(), samples.new_claim(), samples.new_claim()
-        await samples.add_saving(catalog, "i", held)
-        await samples.add_saving(catalog, "j", ended)
+        held, deleted, finished, unknown = (samples.new_claim() for _ in range(4))
+        for image_id, claim in (("i", held), ("j", deleted), ("k", finished)):
+            await samples.add_saving(catalog, image_id, claim)
         await catalog.modify_image("j", delete(delayed=False))
+        await samples.act(catalog, "k", finished, store_data(samples.content()))
         impostor = Claim(held.token, InstanceId("other"), held.lease)
 
-        assert set(await catalog.renew_leases([held, ended, unknown, impostor])) == {held}
-        assert not await catalog.renew_leases([impostor])
+        claims = [held, deleted, finished, unknown, impostor]
+        assert set(await catalog.renew_leases(claims)) == {held}
+        assert not await catalog.renew_leases(claims[1:])
         assert not await catalog.renew_leases([])
-
-    async def test_a_finished_claim_has_ended(self, catalog: Catalog) -> None:
-        """Nothing is left to renew when the work is done."""
-        claim = samples.new_claim()
-        await samples.add_saving(catalog, "i", claim)
-        await catalog.modify_image("i", samples.held_by(claim, store_data(samples.content())))
-
-        assert not await catalog.renew_leases([claim])
         assert not await catalog.find_lapsed(samples.ALL)
-
-    async def test_lapsed_leases_are_found(self, catalog: Catalog) -> None:
-        """The longest lapsed first, within the limit; living ones are not found."""
-        first, second, living = (
-            samples.new_claim(samples.NO_DELAY),
-            samples.new_claim(samples.NO_DELAY),
-            samples.new_claim(),
-        )
-        for image_id, claim in (("j", first), ("i", second), ("k", living)):
-            await samples.add_saving(catalog, image_id, claim)
-
-        assert list(await catalog.find_lapsed(samples.ALL)) == [
-            LapsedClaim(first, "j"),
-            LapsedClaim(second, "i"),
-        ]
-        assert list(await catalog.find_lapsed(1)) == [LapsedClaim(first, "j")]
 
     async def test_renewal_prolongs_from_now(self, catalog: Catalog) -> None:
         """An expired lease exists until the work is reclaimed; renewed, it is new."""

@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import anyio
+import pytest
 
 from contracts import catalog_samples as samples
 from contracts.catalog_audit import audit
+from contracts.catalog_comparison import ids
 from contracts.catalog_stress import StressClient, add_roots
 from imaged.core.errors import ClaimLost, ImageExists, QuotaExceeded
 from imaged.core.image import Image
+from imaged.core.task import cancel
 from imaged.core.uploading import begin_upload, store_data
 from imaged.ports.catalog import Catalog
+from support.sample_images import task
 
 CONCURRENT_CALLS = 60
+
+Add = Callable[[Catalog, str], Awaitable[object]]
+Take = Callable[[Catalog], Awaitable[list[str]]]
+
+
+async def _add_expired_task(catalog: Catalog, name: str) -> None:
+    await catalog.add_task(task(name, keep_for=samples.NO_DELAY))
+    await catalog.modify_task(name, lambda task: cancel(task, "enough"))
+
+
+async def _scrub(catalog: Catalog) -> list[str]:
+    """Take some blobs, and forget each twice; the ids of the images that have no more of them."""
+    told = []
+    for blob in await catalog.take_doomed(3, samples.AN_HOUR):
+        told += [await catalog.remove_blob(blob.key), await catalog.remove_blob(blob.key)]
+    return [image.id for image in told if image is not None]
+
+
+async def _expire(catalog: Catalog) -> list[str]:
+    return ids(await catalog.expire_tasks(3))
+
+
+async def _bury(catalog: Catalog) -> list[str]:
+    return list(await catalog.purge(-samples.AN_HOUR, 3))
+
+
+#: What is added, and what removes some of it and returns their ids.
+ONCE: dict[str, tuple[Add, Take]] = {
+    "blobs": (samples.add_expired, _scrub),
+    "tasks": (_add_expired_task, _expire),
+    "images": (samples.add_deleted, _bury),
+}
 
 
 class RacesContract:
@@ -25,15 +62,8 @@ class RacesContract:
         """Sixty concurrent changes of one image are all there."""
         await catalog.add_image(samples.queued("i"))
 
-        async def tag(number: int) -> None:
-            def change(image: Image) -> Image:
-                return replace(image, tags=(*image.tags, str(number)))
-
-            await catalog.modify_image("i", change)
-
-        async with anyio.create_task_group() as crowd:
-            for number in range(CONCURRENT_CALLS):
-                crowd.start_soon(tag, number)
+        tags = [samples.tag(str(number)) for number in range(CONCURRENT_CALLS)]
+        await asyncio.gather(*[catalog.modify_image("i", tag) for tag in tags])
 
         image = await catalog.get_image("i")
         assert {int(tag) for tag in image.tags} == set(range(CONCURRENT_CALLS))
@@ -47,9 +77,7 @@ class RacesContract:
             with suppress(ImageExists):
                 given.append(await catalog.add_image(samples.queued("i", f"owner{number}")))
 
-        async with anyio.create_task_group() as crowd:
-            for number in range(CONCURRENT_CALLS):
-                crowd.start_soon(add, number)
+        await asyncio.gather(*[add(number) for number in range(CONCURRENT_CALLS)])
 
         assert given == await samples.all_images(catalog)
 
@@ -65,9 +93,7 @@ class RacesContract:
                 await catalog.modify_image(str(number), began)
                 granted.append(number)
 
-        async with anyio.create_task_group() as crowd:
-            for number in range(40):
-                crowd.start_soon(begin, number)
+        await asyncio.gather(*[begin(number) for number in range(40)])
 
         assert len(granted) == 7
         assert (await catalog.get_account("a")).used_bytes == 70
@@ -84,46 +110,26 @@ class RacesContract:
                 done = samples.held_by(claim, store_data(samples.content()))
                 finished.append(await catalog.modify_image("i", done))
 
-        async with anyio.create_task_group() as crowd:
-            for _ in range(CONCURRENT_CALLS):
-                crowd.start_soon(finish)
+        await asyncio.gather(*[finish() for _ in range(CONCURRENT_CALLS)])
 
         assert finished == [await catalog.get_image("i")]
 
-    async def test_a_blob_is_taken_and_forgotten_once(self, catalog: Catalog) -> None:
-        """Of many scrubbers, one takes each blob, and one is told that it was the last."""
-        for number in range(10):
-            await samples.add_expired(catalog, str(number))
-        taken: list[str] = []
-        deleted: list[str] = []
+    @pytest.mark.parametrize("what", ONCE)
+    async def test_each_goes_once(self, catalog: Catalog, what: str) -> None:
+        """Of many that remove what is due, one gets each."""
+        add, take = ONCE[what]
+        names = [str(number) for number in range(10)]
+        for name in names:
+            await add(catalog, name)
+        gone: list[str] = []
 
-        async def scrub() -> None:
-            for blob in await catalog.take_doomed(3, samples.AN_HOUR):
-                taken.append(blob.key)
-                told = [await catalog.remove_blob(blob.key), await catalog.remove_blob(blob.key)]
-                deleted.extend(image.id for image in told if image is not None)
+        async def work() -> None:
+            for _ in range(6):
+                gone.extend(await take(catalog))
 
-        async with anyio.create_task_group() as crowd:
-            for _ in range(8):
-                crowd.start_soon(scrub)
+        await asyncio.gather(*[work() for _ in range(8)])
 
-        assert sorted(taken) == [f"{number}/1" for number in range(10)]
-        assert sorted(deleted) == [str(number) for number in range(10)]
-
-    async def test_an_image_is_buried_once(self, catalog: Catalog) -> None:
-        """Of many purges, one gets each image."""
-        for number in range(10):
-            await samples.add_deleted(catalog, str(number))
-        buried: list[str] = []
-
-        async def bury() -> None:
-            buried.extend(await catalog.purge(-samples.AN_HOUR, 3))
-
-        async with anyio.create_task_group() as crowd:
-            for _ in range(8):
-                crowd.start_soon(bury)
-
-        assert sorted(buried) == [str(number) for number in range(10)]
+        assert sorted(gone) == names
 
     async def test_a_storm_of_shared_bytes(self, catalog: Catalog) -> None:
         """No deadlock and no lost update: the catalog is consistent at the end."""
@@ -134,20 +140,22 @@ class RacesContract:
             for _ in range(50):
                 await storm.step()
 
-        async with anyio.create_task_group() as crowd:
-            for storm in storms:
-                crowd.start_soon(rage, storm)
+        await asyncio.gather(*[rage(storm) for storm in storms])
 
         await audit(catalog)
         assert sum(storm.done for storm in storms) > 100
 
     async def test_a_cancelled_caller_leaves_nothing_half_done(self, catalog: Catalog) -> None:
-        """The change is made as a whole or not at all; and the catalog works on."""
+        """Of more than there are connections, at any moment: each change is made as a whole or not
+        at all, none leaks a connection, and the catalog works on.
+        """
         await add_roots(catalog)
 
-        for number in range(20):
-            with anyio.move_on_after(number * 0.0005):
+        async def work(number: int) -> None:
+            with anyio.move_on_after(number * 0.002):
                 await samples.add_saving(catalog, f"i{number}", samples.new_claim())
+
+        await asyncio.gather(*[work(number) for number in range(CONCURRENT_CALLS)])
 
         await audit(catalog)
         saving = await samples.add_saving(catalog, "last", samples.new_claim())

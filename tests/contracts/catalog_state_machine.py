@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 from hypothesis import settings
@@ -19,7 +19,6 @@ from contracts.catalog_comparison import (
     accounts,
     counted,
     ids,
-    task_ids,
     timeless,
     timeless_task,
     timeless_tasks,
@@ -45,6 +44,7 @@ from imaged.core.task import (
 from imaged.ports.catalog import Catalog
 from imaged.testing.memory_catalog import MemoryCatalog
 from support.sample_images import attempt_at, draft, task
+from support.service import UtcClock
 
 T = TypeVar("T")
 
@@ -62,14 +62,6 @@ machine_settings = settings(
     suppress_health_check=samples.UNCHECKED,
     phases=samples.UNSHRUNK,
 )
-
-
-class UtcClock:
-    """The time of day."""
-
-    def now(self) -> datetime:
-        """The present time."""
-        return datetime.now(UTC)
 
 
 class CatalogMachine(RuleBasedStateMachine):
@@ -171,7 +163,7 @@ class CatalogMachine(RuleBasedStateMachine):
     )
     def pick_up(self, limit: int, lease: timedelta, types: list[str]) -> None:
         """The workers' first tasks."""
-        found = self._both(lambda catalog: catalog.find_pending_tasks(types, limit), task_ids)
+        found = self._both(lambda catalog: catalog.find_pending_tasks(types, limit), ids)
         for waiting in found or ():
             if waiting.writes is None:
                 self._pick_up(waiting.id, samples.new_claim(lease))
@@ -214,7 +206,7 @@ class CatalogMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(0, 2))
     def expire_tasks(self, limit: int) -> None:
         """Those that are kept for no time."""
-        self._both(lambda catalog: catalog.expire_tasks(limit), task_ids)
+        self._both(lambda catalog: catalog.expire_tasks(limit), ids)
 
     @rule(image_id=IDS, source_id=IDS)
     def finish_clone(self, image_id: str, source_id: str) -> None:
@@ -307,7 +299,7 @@ class CatalogMachine(RuleBasedStateMachine):
         self._both(lambda catalog: catalog.list_kept(samples.STORE), set)
         self._both(lambda catalog: catalog.find_lapsed(samples.ALL), list)
         self._both(lambda catalog: catalog.list_tasks(TaskQuery(limit=samples.ALL)), timeless_tasks)
-        self._both(lambda catalog: catalog.find_pending_tasks(TASK_TYPES, samples.ALL), task_ids)
+        self._both(lambda catalog: catalog.find_pending_tasks(TASK_TYPES, samples.ALL), ids)
         self._both(lambda catalog: catalog.list_attempts(), set)
         self._both(lambda catalog: catalog.find_staged(samples.NO_DELAY, samples.ALL), ids)
         self._both(lambda catalog: catalog.find_expirable(samples.NO_DELAY, samples.ALL), ids)

@@ -25,8 +25,8 @@ CLIENTS = 4
 async def main(url: str, name: str, seconds: float) -> None:
     """Open the catalog, run operations, and print how many were done."""
     configure_log("error")  # the number is all that is on stdout
-    until = time.monotonic() + seconds
     catalog = await open_catalog(url)
+    until = time.monotonic() + seconds
     storms = [StressClient(catalog, f"{name}{number}") for number in range(CLIENTS)]
 
     async def rage(storm: StressClient) -> None:

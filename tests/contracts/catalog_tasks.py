@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.catalog_audit import audit
-from contracts.catalog_comparison import task_ids
+from contracts.catalog_comparison import ids
 from contracts.catalog_samples import (
     ALL,
     AN_HOUR,
     NO_DELAY,
     UNCHECKED,
+    act,
     add_active,
     all_images,
     content,
-    held_by,
     list_images,
     new_claim,
     place,
@@ -30,13 +30,11 @@ from contracts.catalog_samples import (
 from imaged.core import uploading
 from imaged.core.access import Caller
 from imaged.core.claim import Claim
-from imaged.core.deletion import delete
 from imaged.core.errors import (
     ClaimLost,
     ImagedError,
     ImageNotFound,
     InvalidTransition,
-    QuotaExceeded,
     TaskNotFinal,
     TaskNotFound,
 )
@@ -175,7 +173,7 @@ class TasksContract:
         await catalog.add_image(draft("i", made_by=task("t2", type="import", owner="a")))
         await pick_up(catalog, "t1", new_claim(AN_HOUR, "two"))
         making = new_claim(AN_HOUR, "one")
-        await catalog.modify_image("i", held_by(making, uploading.begin_attempt))
+        await act(catalog, "i", making, uploading.begin_attempt)
 
         summary = await catalog.summarize()
 
@@ -211,13 +209,14 @@ class TasksContract:
         await audit(catalog)
 
     async def test_leases_of_both_kinds_lapse_in_one_order(self, catalog: Catalog) -> None:
-        """The longest first, of both kinds; within the limit."""
+        """The longest first, of both kinds, within the limit; living ones are not found."""
         first, second, third = (new_claim(NO_DELAY) for _ in range(3))
-        await catalog.add_task(task("t1"))
-        await catalog.add_task(task("t3"))
+        for name in ("t1", "t3", "lives"):
+            await catalog.add_task(task(name))
         await catalog.add_image(draft("i"))
+        await pick_up(catalog, "lives")
         await pick_up(catalog, "t1", first)
-        await catalog.modify_image("i", held_by(second, uploading.begin_attempt))
+        await act(catalog, "i", second, uploading.begin_attempt)
         await pick_up(catalog, "t3", third)
 
         lapsed = [
@@ -253,18 +252,17 @@ class TasksContract:
         await catalog.add_image(draft("i", made_by=task("made", owner="b", keep_for=NO_DELAY)))
         source = await add_active(catalog, "source")
         claim = new_claim()
-        await catalog.modify_image("i", held_by(claim, uploading.begin_attempt))
-        await catalog.modify_image("i", held_by(claim, uploading.share_to_finish(source)))
+        await act(catalog, "i", claim, uploading.begin_attempt, uploading.share_to_finish(source))
         for name, keep_for in (("t2", NO_DELAY), ("later", AN_HOUR), ("t3", NO_DELAY)):
             await catalog.add_task(task(name, keep_for=keep_for))
             await catalog.modify_task(name, lambda task: cancel(task, "enough"))
         await catalog.add_task(task("waits", keep_for=NO_DELAY))
 
-        assert task_ids(await catalog.expire_tasks(2)) == ["made", "t2"]
-        assert task_ids(await catalog.expire_tasks(ALL)) == ["t3"]
+        assert ids(await catalog.expire_tasks(2)) == ["made", "t2"]
+        assert ids(await catalog.expire_tasks(ALL)) == ["t3"]
         assert not await catalog.expire_tasks(ALL)
         left = await catalog.list_tasks(TaskQuery(limit=ALL))
-        assert sorted(task_ids(left)) == ["later", "waits"]
+        assert sorted(ids(left)) == ["later", "waits"]
         assert (await catalog.get_image("i")).status is Status.ACTIVE
 
     async def test_a_task_expires_by_itself(self, catalog: Catalog) -> None:
@@ -273,7 +271,7 @@ class TasksContract:
         await catalog.modify_task("t1", lambda task: cancel(task, "enough"))
 
         async def is_gone() -> bool:
-            return task_ids(await catalog.expire_tasks(ALL)) == ["t1"]
+            return ids(await catalog.expire_tasks(ALL)) == ["t1"]
 
         await until(is_gone)
 
@@ -291,8 +289,9 @@ class WritingTasksContract:
         assert (added.task.writes, added.task.created_at) == ("i", added.created_at)
 
         claim = new_claim()
-        await catalog.modify_image("i", held_by(claim, attempt_at(place("i/1"))))
-        made = await catalog.modify_image("i", held_by(claim, uploading.store_data(content())))
+        made = await act(
+            catalog, "i", claim, attempt_at(place("i/1")), uploading.store_data(content())
+        )
         assert made == await catalog.get_image("i")
         assert (made.draft, made.task, made.status) == (False, None, Status.ACTIVE)
         assert made.created_at == made.updated_at
@@ -328,7 +327,7 @@ class WritingTasksContract:
         await catalog.modify_image("own", uploading.begin_import(task("t2", owner="a")))
         claims = {name: new_claim() for name in ("made", "own")}
         for name, claim in claims.items():
-            await catalog.modify_image(name, held_by(claim, attempt_at(place(f"{name}/1"))))
+            await act(catalog, name, claim, attempt_at(place(f"{name}/1")))
 
         for name in ("t1", "t2"):
             ended = await catalog.modify_task(name, lambda task: cancel(task, "enough"))
@@ -344,36 +343,23 @@ class WritingTasksContract:
         assert (await catalog.get_account("a")).used_bytes == 0
         await audit(catalog)
 
-    async def test_deleting_the_image_ends_its_task(self, catalog: Catalog) -> None:
-        """In the same transaction."""
-        await catalog.add_image(queued("i"))
-        await catalog.modify_image("i", uploading.begin_import(task("t1")))
-        await catalog.modify_image("i", delete(delayed=False))
-
-        ended = await catalog.get_task("t1")
-        assert (ended.status, ended.message) == (TaskStatus.FAILURE, "The image was deleted.")
-        await audit(catalog)
-
     async def test_a_lost_attempt_leaves_the_task_to_others(self, catalog: Catalog) -> None:
-        """The task is pending again, in the image; the last attempt ends both."""
+        """The task is pending again, in the image too."""
         await catalog.add_image(draft("i", made_by=task("t1", max_attempts=2)))
-        for attempt in (1, 2):
-            claim = new_claim()
-            await catalog.modify_image("i", held_by(claim, uploading.begin_attempt))
-            lost = await catalog.modify_image("i", uploading.give_back(claim, "Lost.", final=False))
-            now = await catalog.get_task("t1")
-            assert now.attempts == attempt
-            assert lost.task == (None if now.is_final else now)
+        claim = new_claim()
+        await act(catalog, "i", claim, uploading.begin_attempt)
 
-        ended = await catalog.get_task("t1")
-        assert ended.message == "Lost. That was attempt 2, the last one."
-        assert (await catalog.get_image("i")).status is Status.DELETED
+        lost = await catalog.modify_image("i", uploading.give_back(claim, "Lost.", final=False))
+
+        now = await catalog.get_task("t1")
+        assert (now.status, now.attempts) == (TaskStatus.PENDING, 1)
+        assert lost.task == now
 
     async def test_progress_does_not_touch_the_image(self, catalog: Catalog) -> None:
         """It belongs to the task alone; and the next change of the image does not undo it."""
         await catalog.add_image(draft("i", made_by=task("t1")))
         claim = new_claim()
-        before = await catalog.modify_image("i", held_by(claim, uploading.begin_attempt))
+        before = await act(catalog, "i", claim, uploading.begin_attempt)
 
         await catalog.update_task_progress("t1", 1, Progress("fetching", 3, 9))
         after = await catalog.get_image("i")
@@ -403,21 +389,17 @@ class WritingTasksContract:
         with pytest.raises(TaskNotFound):
             await catalog.get_task("t2")
 
-        await catalog.modify_task("t1", lambda task: cancel(task, "enough"))
-        again = await catalog.modify_image("i", uploading.begin_import(task("t2")))
-        assert again.task == await catalog.get_task("t2")
-
-    async def test_no_room_for_what_a_task_writes(self, catalog: Catalog) -> None:
-        """Nothing of the change is kept: the attempt goes on, and has to fail by itself."""
-        await catalog.set_limit("p1", 5)
-        await catalog.add_image(draft("i", made_by=task("t1")))
         claim = new_claim()
-        begun = await catalog.modify_image("i", held_by(claim, uploading.begin_attempt))
+        await act(catalog, "i", claim, attempt_at(place("i/1")))
+        gave_up = uploading.give_back(claim, "no such page", final=True)
+        assert (await catalog.modify_image("i", gave_up)).task is None
+        ended = await catalog.get_task("t1")
+        assert (ended.status, ended.message) == (TaskStatus.FAILURE, "no such page")
 
-        with pytest.raises(QuotaExceeded):
-            await catalog.modify_image("i", lambda image: replace(image, locations=(place("i/1"),)))
-
-        assert await catalog.get_image("i") == begun
+        again = await catalog.modify_image("i", uploading.begin_import(task("t2")))
+        assert again == await catalog.get_image("i")
+        assert again.task == await catalog.get_task("t2")
+        assert await catalog.get_task("t1") == ended
 
 
 class TaskQueueContract:
@@ -429,9 +411,9 @@ class TaskQueueContract:
             await catalog.add_task(task(name, type="import"))
         await catalog.add_task(task("v", type="verify"))
 
-        assert task_ids(await catalog.find_pending_tasks(["import"], ALL)) == ["c", "a", "b"]
-        assert task_ids(await catalog.find_pending_tasks(ANY, 2)) == ["c", "a"]
-        assert task_ids(await catalog.find_pending_tasks(["verify"], ALL)) == ["v"]
+        assert ids(await catalog.find_pending_tasks(["import"], ALL)) == ["c", "a", "b"]
+        assert ids(await catalog.find_pending_tasks(ANY, 2)) == ["c", "a"]
+        assert ids(await catalog.find_pending_tasks(["verify"], ALL)) == ["v"]
         assert not await catalog.find_pending_tasks([], ALL)
         assert not await catalog.find_pending_tasks(["unknown"], ALL)
         found = await catalog.find_pending_tasks(["verify"], 1)
@@ -448,9 +430,9 @@ class TaskQueueContract:
         await catalog.modify_task("ended", lambda task: cancel(task, "enough"))
 
         found = await catalog.find_stale_tasks(["verify"], NO_DELAY, ALL)
-        assert task_ids(found) == ["a", "b"]
+        assert ids(found) == ["a", "b"]
         assert found[0] == await catalog.get_task("a")
-        assert task_ids(await catalog.find_stale_tasks(["verify"], NO_DELAY, 1)) == ["a"]
+        assert ids(await catalog.find_stale_tasks(["verify"], NO_DELAY, 1)) == ["a"]
         assert not await catalog.find_stale_tasks(["verify", "magic"], NO_DELAY, ALL)
         assert not await catalog.find_stale_tasks([], AN_HOUR, ALL)
 
@@ -462,7 +444,7 @@ class TaskQueueContract:
             await catalog.add_task(task(f"b{number}", type="verify", owner="b"))
         await catalog.add_task(task("c0", type="verify", owner="c"))
 
-        turns = task_ids(await catalog.find_pending_tasks(ANY, ALL))
+        turns = ids(await catalog.find_pending_tasks(ANY, ALL))
 
         assert turns == ["a0", "b0", "c0", "a1", "b1", "a2", "a3"]
 
@@ -474,13 +456,13 @@ class TaskQueueContract:
         await catalog.add_task(task("b0", type="verify", owner="b"))
         await catalog.add_task(task("b1", type="verify", owner="b"))
         claim = await pick_up(catalog, "a0")
-        await catalog.modify_image("i", held_by(new_claim(), uploading.begin_attempt))
+        await act(catalog, "i", new_claim(), uploading.begin_attempt)
 
-        turns = task_ids(await catalog.find_pending_tasks(["verify"], ALL))
+        turns = ids(await catalog.find_pending_tasks(["verify"], ALL))
         assert turns == ["b0", "b1", "a1", "a2", "a3"]
 
         await finish(catalog, "a0", claim)
-        turns = task_ids(await catalog.find_pending_tasks(["verify"], ALL))
+        turns = ids(await catalog.find_pending_tasks(["verify"], ALL))
         assert turns == ["b0", "b1", "a1", "a2", "a3"]
 
     async def test_the_owner_served_last_waits(self, catalog: Catalog) -> None:
@@ -503,11 +485,11 @@ class TaskQueueContract:
         for name in ("t1", "t2", "t3"):
             await catalog.add_task(task(name, type="verify"))
         claim = await pick_up(catalog, "t1")
-        assert task_ids(await catalog.find_pending_tasks(ANY, ALL)) == ["t2", "t3"]
+        assert ids(await catalog.find_pending_tasks(ANY, ALL)) == ["t2", "t3"]
         await catalog.modify_task("t1", give_back_task(claim, "lost", final=False))
         await catalog.modify_task("t2", lambda task: cancel(task, "enough"))
 
-        assert task_ids(await catalog.find_pending_tasks(ANY, ALL)) == ["t1", "t3"]
+        assert ids(await catalog.find_pending_tasks(ANY, ALL)) == ["t1", "t3"]
 
     async def test_a_task_is_picked_up_once(self, catalog: Catalog) -> None:
         """Of many workers that see it, one claims it: alone or in an image."""
@@ -520,12 +502,10 @@ class TaskQueueContract:
                 await pick_up(catalog, "t1")
                 picked.append("t1")
             with suppress(InvalidTransition):
-                await catalog.modify_image("i", held_by(new_claim(), uploading.begin_attempt))
+                await act(catalog, "i", new_claim(), uploading.begin_attempt)
                 picked.append("t2")
 
-        async with anyio.create_task_group() as crowd:
-            for _ in range(30):
-                crowd.start_soon(work)
+        await asyncio.gather(*[work() for _ in range(30)])
 
         assert sorted(picked) == ["t1", "t2"]
         await audit(catalog)
@@ -536,43 +516,23 @@ class TaskQueueContract:
         for number in range(12):
             name, claim = f"i{number}", new_claim()
             await catalog.add_image(draft(name, made_by=task(f"t{number}")))
-            await catalog.modify_image(name, held_by(claim, uploading.begin_attempt))
+            await act(catalog, name, claim, uploading.begin_attempt)
 
             async def finish_it(name: str = name, claim: Claim = claim) -> None:
                 with suppress(ClaimLost):
-                    await catalog.modify_image(
-                        name, held_by(claim, uploading.share_to_finish(source))
-                    )
+                    await act(catalog, name, claim, uploading.share_to_finish(source))
 
             async def cancel_it(number: int = number) -> None:
                 await catalog.modify_task(f"t{number}", lambda task: cancel(task, "enough"))
 
-            async with anyio.create_task_group() as race:
-                for runner in (finish_it, cancel_it) if number % 2 else (cancel_it, finish_it):
-                    race.start_soon(runner)
+            race = [finish_it(), cancel_it()]
+            await asyncio.gather(*(race if number % 2 else race[::-1]))
             image, ended = await catalog.get_image(name), await catalog.get_task(f"t{number}")
             assert (ended.status, image.status) in {
                 (TaskStatus.SUCCESS, Status.ACTIVE),
                 (TaskStatus.FAILURE, Status.DELETED),
             }
         await audit(catalog)
-
-    async def test_an_expired_task_goes_once(self, catalog: Catalog) -> None:
-        """Of many that remove expired ones, one gets each."""
-        for number in range(10):
-            await catalog.add_task(task(f"t{number}", keep_for=NO_DELAY))
-            await catalog.modify_task(f"t{number}", lambda task: cancel(task, "enough"))
-        expired: list[str] = []
-
-        async def look() -> None:
-            for _ in range(6):
-                expired.extend(task_ids(await catalog.expire_tasks(3)))
-
-        async with anyio.create_task_group() as crowd:
-            for _ in range(6):
-                crowd.start_soon(look)
-
-        assert sorted(expired) == [f"t{number}" for number in range(10)]
 
 
 class TaskListsContract:
@@ -587,7 +547,7 @@ class TaskListsContract:
 
         async def found(**asked: object) -> list[str]:
             query = TaskQuery(descending=False, **asked)  # type: ignore[arg-type]
-            return task_ids(await catalog.list_tasks(query))
+            return ids(await catalog.list_tasks(query))
 
         assert await found() == ["v1", "v2", "m1"]
         assert await found(type="verify") == ["v1", "v2"]

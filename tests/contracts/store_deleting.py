@@ -65,18 +65,6 @@ class DeletingContract:
 
         assert await all_keys(store) == []
 
-    async def test_others_stay(self, store: Store, door: StoreBackdoor) -> None:
-        """Also another attempt of the same image."""
-        first, second = new_key(), new_key()
-        second = first[:40] + second[40:]
-        await door.plant(first, b"first")
-        await door.plant(second, b"second")
-
-        await store.delete(first)
-
-        assert await door.read_raw(second) == b"second"
-        assert await all_keys(store) == [second]
-
     @pytest.mark.parametrize("before", [b"", b"first", some_bytes(3 * MIB)])
     @pytest.mark.parametrize("after", [b"", b"last", some_bytes(2 * MIB)])
     async def test_a_write_that_was_deleted_is_never_completed(
