@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import time
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 from rich.console import Console
 
-from imaged.cli.output import TextTable
+from imaged.cli.output import TextTable, local_time
 
 IDS = [str(UUID(int=number)) for number in (1, 2)]
 COLUMNS = ("image", "name", "size", "owner", "deleted at", "time left")
@@ -46,6 +48,17 @@ def test_of_several_ids_those_are_whole_that_fit(width: int, whole: int) -> None
     )
 
     assert [one in shown for one in IDS] == [True] + [True] * (whole - 1) + [False] * (2 - whole)
+
+
+def test_times_are_local_with_their_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON has UTC; a terminal is read by people."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XST-05:30")
+        time.tzset()
+        shown = local_time(datetime(2026, 11, 30, 20, 15, 59, tzinfo=UTC))
+    time.tzset()
+
+    assert shown == "2026-12-01 01:45 XST"
 
 
 def test_a_table_without_rows_has_its_columns() -> None:

@@ -36,6 +36,11 @@ def moment(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat(timespec="milliseconds")
 
 
+def local_time(at: datetime) -> str:
+    """The instant for people: local time with its zone, in minutes."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
 @dataclass(frozen=True, slots=True)
 class TextTable:
     """A title with a table below; without rows only the title is printed."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaged.cli.options import config_option, json_option
-from imaged.cli.output import print_json, print_table
+from imaged.cli.output import local_time, print_json, print_table
 from imaged.units import approximate_duration, approximate_size, pluralize
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def pending(file: Path | None, *, as_json: bool) -> None:
                 row["name"] or "",
                 approximate_size(row["size_bytes"]),
                 row["owner"],
-                row["deleted_at"],
+                local_time(datetime.fromisoformat(row["deleted_at"])),
                 approximate_duration(timedelta(seconds=row["seconds_left"])),
             )
             for row in rows

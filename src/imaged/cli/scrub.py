@@ -10,7 +10,7 @@ import click
 
 from imaged.cli import EXIT_PROBLEMS
 from imaged.cli.options import config_option, json_option
-from imaged.cli.output import print_json, print_table
+from imaged.cli.output import local_time, print_json, print_table
 from imaged.units import pluralize
 
 if TYPE_CHECKING:
@@ -112,7 +112,17 @@ def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:
     print_table(
         f"{pluralize(len(blobs), 'blob')} that no image needs",
         ("store", "key", "bytes", "due", "failures", "last error"),
-        ([str("" if value is None else value) for value in blob.values()] for blob in blobs),
+        (
+            (
+                blob.store,
+                blob.key,
+                str(blob.size_bytes),
+                "" if blob.due_at is None else local_time(blob.due_at),
+                str(blob.failures),
+                blob.last_error or "",
+            )
+            for blob in preview.blobs
+        ),
     )
 
 
