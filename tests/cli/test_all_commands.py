@@ -25,8 +25,7 @@ from imaged.core.errors import CatalogError, ImageNotFound
 from references.commands import files, pages
 from support.command import Workspace, imaged, serving
 from support.daemon import clean_environment
-from support.imaged_process import COMMAND_TIMEOUT_SECONDS, IMAGED, ImagedProcess, Invocation
-from support.waiting import wait_until
+from support.imaged_process import IMAGED
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -133,18 +132,8 @@ def test_json_output_is_one_document(workspace: Workspace, command: str) -> None
 def test_a_service_logs_for_programs(workspace: Workspace, command: str) -> None:
     """--json is the format of its log, whatever the configuration says."""
     workspace.write("[log]\nformat = 'console'")
-    log = workspace.folder / "log"
-    log.touch()  # the process opens it later
-    asked = (command, "--config", str(workspace.file), "--json")
-    process = ImagedProcess(Invocation(asked, clean_environment(), log, log, workspace.folder))
-    try:
-        wait_until(lambda: process.poll() is not None or b"\n" in log.read_bytes(), log.read_text)
-        text = log.read_text()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(COMMAND_TIMEOUT_SECONDS)
-
-    assert json.loads(text.splitlines()[0])["event"]
+    with serving(workspace.file, f"{command} --json") as process:
+        process.wait_for("daemon.started")
 
 
 @pytest.mark.parametrize(
@@ -234,32 +223,17 @@ def test_status_can_be_watched(workspace: Workspace) -> None:
     assert looks[0]["at"] < looks[2]["at"]
 
 
-def test_watching_begins_with_a_duration() -> None:
-    """A wrong duration is a usage error."""
-    done = imaged("status", "--watch", "soon")
-
-    assert done.returncode == 2
-    assert "must be a duration" in done.stderr
-
-
 # completion
 
 
-def completed(*words: str, **environment: str) -> list[str]:
+def completed(*words: str) -> list[str]:
     """What click's own mechanism offers for the last word."""
-    done = subprocess.run(
-        [IMAGED],
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-        env={
-            **clean_environment(),
-            **environment,
-            COMPLETION_VARIABLE: "zsh_complete",
-            "COMP_WORDS": " ".join(("imaged", *words)),
-            "COMP_CWORD": str(len(words)),
-        },
-    )
+    variables = {
+        COMPLETION_VARIABLE: "zsh_complete",
+        "COMP_WORDS": " ".join(("imaged", *words)),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = imaged(**variables)
     assert done.returncode == 0 or done.stdout, done.stderr
     return done.stdout.splitlines()
 
@@ -346,16 +320,3 @@ def test_man_pages_are_right() -> None:
         )
         assert not done.stderr
         assert "NAME" in done.stdout
-
-
-def test_watch_without_a_terminal(workspace: Workspace) -> None:
-    """`imaged status --watch` beside a daemon shows it, on no terminal too."""
-    with serving(workspace.file) as daemon:
-        instance = daemon.wait_for("daemon.started")["instance"]
-        command = [IMAGED, "status", "--config", str(workspace.file), "--watch=100ms"]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, env=clean_environment(), encoding="utf-8"
-        ) as process:
-            assert process.stdout is not None
-            assert any(instance in line for line in process.stdout)
-            process.terminate()

@@ -21,12 +21,6 @@ async def findings(workspace: Workspace) -> tuple[int, dict[str, tuple[str, str]
     return done.returncode, {one["subject"]: (one["level"], one["what"]) for one in told}
 
 
-async def hints_of_check(workspace: Workspace, proxy: FaultProxy) -> str:
-    """What ``imaged check-config`` says of a store that can be used."""
-    proxy.plan = fail("put_object", proxy.calls.count("put_object") + 1, Fault.OTHER_TAG)
-    return (await asyncio.to_thread(workspace.imaged, "check-config")).stderr
-
-
 async def test_a_right_that_is_missing_is_named(workspace: Workspace, s3: SeaweedFS) -> None:
     """Also that to abort uploads, which is missed when something went wrong, and not before."""
     for name, key in (("access", ACCESS_KEY), ("secret", SECRET_KEY)):
@@ -45,7 +39,8 @@ async def test_a_right_that_is_missing_is_named(workspace: Workspace, s3: Seawee
         _, allowed = await findings(workspace)
         proxy.plan = fail("put_object", 3, Fault.OTHER_TAG)
         lacking_code, lacking = await findings(workspace)
-        hints = await hints_of_check(workspace, proxy)
+        proxy.plan = fail("put_object", proxy.calls.count("put_object") + 1, Fault.OTHER_TAG)
+        hints = (await asyncio.to_thread(workspace.imaged, "check-config")).stderr
 
     assert code == 2
     assert denied["store cloud"][0] == "problem"

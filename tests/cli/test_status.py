@@ -17,7 +17,7 @@ from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
 from imaged.core.summary import BlobUsage, HeldImage, HeldTask, Instance, Summary, TaskCount
 from imaged.core.task import TaskStatus
-from support.command import ServerProcess, Workspace, serving
+from support.command import Workspace, serving
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 A, B, C = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abc")
@@ -78,20 +78,6 @@ def facts_of(workspace: Workspace) -> Any:
     done = workspace.imaged("status", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def upload_slowly(daemon: ServerProcess) -> str:
-    """Send a part of an image's data, and nothing more; the image's id."""
-    body = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
-    created = json.loads(daemon.ask("/v2/images", "POST", body)[1])
-    connection = daemon.connect()
-    connection.putrequest("PUT", f"/v2/images/{created['id']}/file")
-    connection.putheader("Content-Type", "application/octet-stream")
-    connection.putheader("Content-Length", "10")
-    connection.endheaders(b"12345")
-    daemon.wait_for("image.status", count=2)
-    image_id: str = created["id"]
-    return image_id
 
 
 def test_text_output_has_tables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +226,7 @@ def test_daemons_and_scrubbers_are_there_until_they_end(workspace: Workspace) ->
 def test_work_is_shown_with_its_instance(workspace: Workspace) -> None:
     """While an upload runs."""
     with serving(workspace.file) as daemon:
-        image_id = upload_slowly(daemon)
+        daemon.begin_upload(image_id := daemon.create_image())
         facts = facts_of(workspace)
         instance = daemon.wait_for("daemon.started")["instance"]
 
@@ -250,14 +236,3 @@ def test_work_is_shown_with_its_instance(workspace: Workspace) -> None:
     assert 0 < holding["lease_left_s"] <= 60
     assert facts["images"] == {"saving": 1}
     assert [(one["state"], one["blobs"]) for one in facts["stores"]] == [("writing", 1)]
-
-
-def test_a_catalog_that_does_not_answer_is_exit_code_1(workspace: Workspace) -> None:
-    """With a sentence, and no traceback."""
-    workspace.catalog.write_bytes(b"no database, but a letter to my aunt" * 100)
-
-    done = workspace.imaged("status")
-
-    assert done.returncode == 1
-    assert "is not a database" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -20,7 +20,7 @@ from imaged.core.limits import MIB
 from imaged.core.task import Progress, Task, TaskStatus
 from imaged.daemon.drivers import open_catalog
 from imaged.ports.catalog import Catalog
-from support.command import ServerProcess, Workspace, imaged, serving
+from support.command import Workspace, serving
 from support.daemon import clean_environment
 from support.imaged_process import IMAGED
 
@@ -66,19 +66,6 @@ def told(workspace: Workspace, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def ask_for_verification(daemon: ServerProcess) -> str:
-    """An image with data, and a task to verify it; the task's id."""
-    body = json.dumps({"disk_format": "raw", "container_format": "bare"}).encode()
-    image_id = json.loads(daemon.ask("/v2/images", "POST", body)[1])["id"]
-    octets = "application/octet-stream"
-    daemon.ask(f"/v2/images/{image_id}/file", "PUT", b"hello", Content_Type=octets)
-    asked = json.dumps({"type": "verify", "input": {"image_id": image_id}}).encode()
-    status, answer = daemon.ask("/v2/tasks", "POST", asked)
-    assert status == 201, answer
-    task_id: str = json.loads(answer)["id"]
-    return task_id
-
-
 def test_all_tasks_are_listed_newest_first(workspace: Workspace) -> None:
     """Also those of images that are not visible yet."""
     fill(workspace)
@@ -105,12 +92,6 @@ def test_filters_are_combined(workspace: Workspace, filters: list[str], found: l
     fill(workspace)
 
     assert [one["id"] for one in told(workspace, "list", *filters)] == found
-
-
-def test_an_unknown_status(workspace: Workspace) -> None:
-    """It is a usage error."""
-    assert workspace.imaged("tasks list", "--status", "done").returncode == 2
-    assert imaged("tasks").returncode == 2
 
 
 def test_text_output_is_a_table(workspace: Workspace) -> None:
@@ -149,7 +130,8 @@ def test_an_unknown_task(workspace: Workspace) -> None:
 
 
 def test_a_cancelled_task_takes_its_image_with_it(workspace: Workspace) -> None:
-    """In one change, as by the API; what is final stays as it is."""
+    """In one change, as by the API; what is final stays so. An operator counts as an admin."""
+    workspace.write('[tasks]\naccess = "admins"')
     fill(workspace)
 
     cancelled = told(workspace, "cancel", C)
@@ -165,28 +147,11 @@ def test_a_cancelled_task_takes_its_image_with_it(workspace: Workspace) -> None:
     assert "failure" in again.stderr
 
 
-def test_operators_may_use_tasks_reserved_for_admins(workspace: Workspace) -> None:
-    """An operator counts as an admin."""
-    workspace.write('[tasks]\naccess = "admins"')
-    fill(workspace)
-
-    assert told(workspace, "cancel", A)["status"] == "failure"
-
-
-def test_a_task_of_a_daemon_is_cancelled_from_beside(workspace: Workspace) -> None:
-    """The API shows the restored image at once."""
-    with serving(workspace.write(NO_WORKERS)) as daemon:
-        task_id = ask_for_verification(daemon)
-        told(workspace, "cancel", task_id)
-        seen = json.loads(daemon.ask(f"/v2/tasks/{task_id}")[1])
-
-    assert (seen["status"], seen["message"]) == ("failure", "It was cancelled by the operator.")
-
-
 def test_a_task_can_be_watched_until_it_ends(workspace: Workspace) -> None:
     """Each look is a line; the exit code says how it ended."""
     with serving(workspace.write()) as daemon:
-        good = ask_for_verification(daemon)
+        daemon.upload(image_id := daemon.create_image())
+        good = daemon.create_task("verify", image_id=image_id)
         done = workspace.imaged("tasks show", good, "--watch=100ms", "--json")
     workspace.write(NO_WORKERS)
     fill(workspace)

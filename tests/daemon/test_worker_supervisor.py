@@ -37,7 +37,7 @@ TESTS = Path(__file__).parents[1]
 PATIENCE_SECONDS = 20
 HOURLY = RetryPolicy(first_pause=timedelta(hours=1), longest_pause=timedelta(hours=1))
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
 
 Log = Sequence[Mapping[str, Any]]
 
@@ -49,6 +49,12 @@ class Employer:
     shop: WorkerSupervisor
     runner: TaskRunner
     employed: Path  # a line for each started worker
+    monkeypatch: pytest.MonkeyPatch
+
+    def hire(self, how: str, **timeouts: Any) -> None:
+        """Have workers behave like this."""
+        self.monkeypatch.setenv("IMAGED_TEST_ODD", how)
+        self.shop.timeouts = WorkerTimeouts(**timeouts)
 
     async def until(self, is_so: Callable[[Log], object]) -> Log:
         """Run until the log fulfils ``is_so``, stop, and return the log."""
@@ -86,7 +92,7 @@ async def employer(
         lambda: config,
         module="support.fake_worker",
     )
-    yield Employer(shop, node.runner, employed)
+    yield Employer(shop, node.runner, employed, monkeypatch)
 
 
 def told(log: Log, event: str) -> Log:
@@ -94,10 +100,16 @@ def told(log: Log, event: str) -> Log:
     return [one for one in log if one["event"] == event]
 
 
-@pytest.mark.asyncio
-async def test_a_worker_that_dies(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
+def require_aborted(log: Log) -> None:
+    """An error tells of the silence, and the process is the one that ended."""
+    (silent, *_), (ended, *_) = told(log, "worker.silent"), told(log, "worker.ended")
+    assert (silent["log_level"], silent["pid"]) == ("error", ended["pid"])
+    assert ended["exit_code"] == -6
+
+
+async def test_a_worker_that_dies(employer: Employer) -> None:
     """A crash is logged once and the next worker starts; each gets the expected version."""
-    monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
+    employer.hire("dies")
 
     log = await employer.until(lambda log: len(told(log, "worker.ended")) == 3)
 
@@ -107,20 +119,15 @@ async def test_a_worker_that_dies(employer: Employer, monkeypatch: pytest.Monkey
     assert {*employer.employed.read_text().splitlines()} == {f"dies {version('imaged')}"}
 
 
-@pytest.mark.asyncio
-async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_is_silent(employer: Employer) -> None:
     """A silent worker is aborted, so that its stack is logged."""
-    monkeypatch.setenv("IMAGED_TEST_ODD", "is silent")
-    employer.shop.timeouts = WorkerTimeouts(report_seconds=1.0)
+    employer.hire("is silent", report_seconds=1.0)
 
     log = await employer.until(lambda log: told(log, "worker.ended"))
 
-    (silent, *_), (ended, *_) = told(log, "worker.silent"), told(log, "worker.ended")
-    assert (silent["log_level"], silent["pid"]) == ("error", ended["pid"])
-    assert ended["exit_code"] == -6
+    require_aborted(log)
 
 
-@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("how", "event"),
     [
@@ -129,25 +136,18 @@ async def test_a_worker_that_is_silent(employer: Employer, monkeypatch: pytest.M
         ("is deaf", "worker.started"),  # the daemon ends
     ],
 )
-async def test_a_worker_that_does_not_end(
-    employer: Employer, monkeypatch: pytest.MonkeyPatch, how: str, event: str
-) -> None:
+async def test_a_worker_that_does_not_end(employer: Employer, how: str, event: str) -> None:
     """The supervisor waits for the exit, up to a limit."""
-    monkeypatch.setenv("IMAGED_TEST_ODD", how)
-    employer.shop.timeouts = WorkerTimeouts(exit_seconds=0.1)
+    employer.hire(how, exit_seconds=0.1)
 
     log = await employer.until(lambda log: told(log, event))
 
     assert told(log, "worker.ended")[0]["exit_code"] == -9
 
 
-@pytest.mark.asyncio
-async def test_a_worker_that_does_not_read(
-    employer: Employer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_worker_that_does_not_read(employer: Employer) -> None:
     """A worker that does not read is aborted, and the daemon can stop."""
-    monkeypatch.setenv("IMAGED_TEST_ODD", "is deaf")
-    employer.shop.timeouts = WorkerTimeouts(send_seconds=0.2, report_seconds=3600.0)
+    employer.hire("is deaf", send_seconds=0.2, report_seconds=3600.0)
 
     async def say_too_much() -> None:
         while True:
@@ -159,12 +159,9 @@ async def test_a_worker_that_does_not_read(
         log = await employer.until(lambda log: told(log, "worker.ended"))
         tasks.cancel_scope.cancel()
 
-    (silent, *_), (ended, *_) = told(log, "worker.silent"), told(log, "worker.ended")
-    assert (silent["log_level"], silent["pid"]) == ("error", ended["pid"])
-    assert ended["exit_code"] == -6
+    require_aborted(log)
 
 
-@pytest.mark.asyncio
 async def test_messages_that_a_worker_has_not_read_yet() -> None:
     """The queue keeps the latest instruction of each kind, in the order of arrival."""
     config = load(None)
@@ -184,7 +181,6 @@ async def test_messages_that_a_worker_has_not_read_yet() -> None:
     assert patience.cancelled_caught
 
 
-@pytest.mark.asyncio
 async def test_a_worker_that_cannot_be_started(
     employer: Employer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,20 +193,16 @@ async def test_a_worker_that_cannot_be_started(
     assert failed["error"] == ("The worker process cannot be started: No such file or directory.")
 
 
-def test_it_waits_longer_each_time() -> None:
+async def test_it_waits_longer_each_time() -> None:
     """The delay grows: during a long outage, workers do not start every second."""
     waits = [RESTARTS.pause(failures).total_seconds() for failures in range(1, 9)]
 
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-@pytest.mark.asyncio
-async def test_a_worker_that_failed_early_is_replaced_later(
-    employer: Employer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_worker_that_failed_early_is_replaced_later(employer: Employer) -> None:
     """A failing worker is not restarted at once, however often tasks arrive."""
-    monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
-    employer.shop.timeouts = WorkerTimeouts(restarts=HOURLY)
+    employer.hire("dies", restarts=HOURLY)
     await employer.until(lambda log: told(log, "duty.failed"))
     employer.runner.wakeup.wake()
 
@@ -219,25 +211,18 @@ async def test_a_worker_that_failed_early_is_replaced_later(
     assert len(employer.employed.read_text().splitlines()) == 1
 
 
-@pytest.mark.asyncio
-async def test_a_worker_that_has_worked_is_replaced_at_once(
-    employer: Employer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_worker_that_has_worked_is_replaced_at_once(employer: Employer) -> None:
     """A worker that reported is replaced at once: its task has limited attempts."""
-    monkeypatch.setenv("IMAGED_TEST_ODD", "reports and dies")
-    employer.shop.timeouts = WorkerTimeouts(restarts=HOURLY)
+    employer.hire("reports and dies", restarts=HOURLY)
 
     log = await employer.until(lambda log: len(told(log, "worker.ended")) == 3)
 
     assert {one["exit_code"] for one in told(log, "worker.ended")} == {3}
 
 
-@pytest.mark.asyncio
-async def test_without_tasks_no_worker_is_started(
-    employer: Employer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_tasks_no_worker_is_started(employer: Employer) -> None:
     """No worker starts without waiting tasks, or while the daemon stops."""
-    monkeypatch.setenv("IMAGED_TEST_ODD", "dies")
+    employer.hire("dies")
     employer.shop.stop_claiming()
 
     await employer.for_a_second()

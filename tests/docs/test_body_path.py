@@ -29,7 +29,7 @@ from imaged.server.settings import ConnectionSettings
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.metered import meter_store
-from support.seaweedfs import seaweedfs
+from support.seaweedfs import SeaweedFS
 from support.server import RawConnection
 from support.service import OCTETS, Service
 from support.settings import configured
@@ -157,11 +157,10 @@ def test_folder(tmp_path: Path) -> None:
     assert len(modules) <= MAX_TO_FOLDER, modules
 
 
-def test_bucket() -> None:
+def test_bucket(s3: SeaweedFS) -> None:
     """From the socket to an S3 server."""
-    with seaweedfs() as server:
-        modules = modules_on_the_way(
-            lambda: opened(settings_for(server.endpoint, part_size_bytes=PART_BYTES))
-        )
+    modules = modules_on_the_way(
+        lambda: opened(settings_for(s3.endpoint, part_size_bytes=PART_BYTES))
+    )
 
     assert len(modules) <= MAX_TO_BUCKET, modules

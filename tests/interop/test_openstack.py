@@ -8,53 +8,88 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from support import disk_images
 from support.client import Client
 from support.daemon import Daemon
 from support.openstack import openstack
+from support.origin import Origin
+
+DISK = disk_images.raw() + os.urandom(1_000_000)
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
 
 @pytest_asyncio.fixture
-async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
-    """A running daemon."""
-    running = Daemon(tmp_path, {"scrubber": {"delay": "1h"}})
+async def origin() -> AsyncIterator[Origin]:
+    """A server that the daemon may fetch from."""
+    async with Origin(DISK, host="127.0.0.2").running() as origin:
+        yield origin
+
+
+@pytest_asyncio.fixture
+async def daemon(tmp_path: Path, origin: Origin) -> AsyncIterator[Daemon]:
+    """A running daemon, and a file in its folder."""
+    fetch = {"allow": ["127.0.0.2/32"], "ports": [80, origin.port]}
+    running = Daemon(tmp_path, {"fetch": fetch, "scrubber": {"delay": "1h"}})
+    (tmp_path / "disk.raw").write_bytes(DISK)
     await running.start()
     yield running
     await running.end(signal.SIGKILL)
 
 
+async def told(daemon: Daemon, *arguments: str) -> Any:
+    """What a command tells programs."""
+    return json.loads(await openstack(daemon, "image", *arguments, "-f", "json"))
+
+
 async def test_the_life_of_an_image_through_the_openstack_client(daemon: Daemon) -> None:
-    """Create with a file, show, list, set, tag, save, deactivate, activate, delete."""
-    data = os.urandom(3_000_001)
-    source, target = daemon.folder / "source.raw", daemon.folder / "target.raw"
-    source.write_bytes(data)
+    """Create with a file, list, set, tag, deactivate, activate, show, save, delete."""
+    source, target = daemon.folder / "disk.raw", daemon.folder / "target.raw"
 
-    create = ["image", "create", "--file", str(source), "--disk-format", "raw", "-f", "json"]
-    image = json.loads(await openstack(daemon, *create, "--property", "os_distro=debian", "web"))
+    create = ["create", "--file", str(source), "--disk-format", "raw"]
+    image = await told(daemon, *create, "--property", "os_distro=debian", "web")
     assert image["status"] == "active"
-    assert image["size"] == len(data)
-    assert image["checksum"] == hashlib.md5(data, usedforsecurity=False).hexdigest()
+    assert image["size"] == len(DISK)
+    assert image["checksum"] == hashlib.md5(DISK, usedforsecurity=False).hexdigest()
+    assert [row["ID"] for row in await told(daemon, "list")] == [image["id"]]
 
-    listed = json.loads(await openstack(daemon, "image", "list", "-f", "json"))
-    assert [row["ID"] for row in listed] == [image["id"]]
-
-    change = ["image", "set", "--name", "web 2", "--tag", "new", "--min-disk", "3"]
+    change = ["image", "set", "--name", "web 2", "--tag", "new", "--min-disk", "3", "--deactivate"]
     await openstack(daemon, *change, "--property", "colour=red", image["id"])
-    shown = json.loads(await openstack(daemon, "image", "show", "-f", "json", "web 2"))
-    assert shown["tags"] == ["new"]
-    assert shown["min_disk"] == 3
+    shown = await told(daemon, "show", "web 2")
+    assert (shown["status"], shown["tags"], shown["min_disk"]) == ("deactivated", ["new"], 3)
     assert shown["properties"]["colour"] == "red"
 
-    await openstack(daemon, "image", "set", "--deactivate", image["id"])
     await openstack(daemon, "image", "set", "--activate", image["id"])
     await openstack(daemon, "image", "save", "--file", str(target), image["id"])
-    assert target.read_bytes() == data
+    assert target.read_bytes() == DISK
 
     await openstack(daemon, "image", "delete", image["id"])
     async with Client(daemon.url) as client:
         assert await client.list_all() == []
+
+
+@pytest.mark.parametrize("method", ["web-download", "glance-direct"])
+async def test_imports_through_the_openstack_client(
+    daemon: Daemon, origin: Origin, method: str
+) -> None:
+    """A record, perhaps staged data, and the import; its task is in the client's list."""
+    async with Client(daemon.url) as client:
+        image_id = await client.create()  # the command would take its own standard input for data
+        more = ["--uri", origin.url]
+        if method == "glance-direct":
+            file = str(daemon.folder / "disk.raw")
+            await openstack(daemon, "image", "stage", "--file", file, image_id)
+            more = []
+
+        await openstack(daemon, "image", "import", "--method", method, *more, image_id)
+        await client.until_status(image_id, "active")
+        assert await client.digest(image_id) == hashlib.sha512(DISK).hexdigest()
+    if method == "web-download":  # the other one's task looks the same
+        (task,) = await told(daemon, "task", "list")
+        assert (task["Type"], task["Status"]) == ("api_image_import", "success")
+        assert (await told(daemon, "task", "show", task["ID"]))["result"] == {"image_id": image_id}

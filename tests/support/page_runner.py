@@ -51,6 +51,8 @@ class PageRunner:
             **{name: text for name, text in clean_environment().items() if not _OURS.match(name)},
             "HOME": str(self.folder),
             "IMAGED_API__BIND": f"127.0.0.1:{self._port}",
+            "IMAGED_CLAIMS__LEASE": "2s",  # the pages wait for the end of one
+            "IMAGED_CLAIMS__RENEW_EVERY": "500ms",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         self._terminal: subprocess.Popen[bytes] | None = None
