@@ -63,7 +63,7 @@ def test_each_command_has_examples_that_it_takes(command: str) -> None:
 
     assert len(examples) >= 2
     for example, purpose in examples.items():
-        assert f"  {example}\n      {purpose}\n" in help_text
+        assert f"    {example}\n        {purpose}\n" in help_text
         call = re.split(r" (?:2?>>?) ", example.rpartition("| ")[2])[0].split()
         assert call[: len(words) + 1] == ["imaged", *words]
         _parse(group, call[1:])
