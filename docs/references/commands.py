@@ -15,10 +15,10 @@ from references.markdown import MADE, code, table
 
 ENVIRONMENT: Mapping[str, str] = {
     "IMAGED_SECTION__KEY": "A setting, such as IMAGED_SCRUBBER__DELAY; it overrides the files.",
-    "IMAGED_URL, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT": "The service of push and "
-    "pull; the first variable that is set.",
-    "IMAGED_TOKEN, OS_TOKEN": "The token of push and pull; --token-file overrides it.",
-    "IMAGED_CA_FILE, OS_CACERT": "Certificates (PEM) that push and pull trust.",
+    "IMAGED_URL, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT": "The service of push, pull, ls, "
+    "show, set and rm; the first variable that is set.",
+    "IMAGED_TOKEN, OS_TOKEN": "The token of these commands; --token-file overrides it.",
+    "IMAGED_CA_FILE, OS_CACERT": "Certificates (PEM) that these commands trust.",
 }
 EXIT_CODES: Mapping[str, str] = {
     "0": "Done.",

@@ -150,9 +150,10 @@ class ServerProcess:
         """What it answers to a GET, read as JSON."""
         return json.loads(self.ask(path)[1])
 
-    def create_image(self) -> str:
+    def create_image(self, **attributes: object) -> str:
         """An image that waits for its data; its id."""
-        return self._create("/v2/images", {"disk_format": "raw", "container_format": "bare"})
+        formats = {"disk_format": "raw", "container_format": "bare"}
+        return self._create("/v2/images", {**formats, **attributes})
 
     def create_task(self, type_name: str, **fields: str) -> str:
         """A task with this input; its id."""

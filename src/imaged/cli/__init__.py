@@ -31,6 +31,10 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
     "Images": {
         "push": "Upload a file as an image.",
         "pull": "Download an image into a file.",
+        "ls": "List images.",
+        "show": "Show an image.",
+        "set": "Change attributes of an image.",
+        "rm": "Delete images.",
         "pending": "List the deleted images that can still be restored.",
         "restore": "Restore a deleted image, with everything that it had.",
     },
@@ -55,7 +59,11 @@ COMMANDS: Mapping[str, str] = {
 }
 
 #: The modules of commands that share one with another command.
-SHARED_MODULES: Mapping[str, str] = {"restore": "pending", "work": "serve"}
+SHARED_MODULES: Mapping[str, str] = {
+    "restore": "pending",
+    "work": "serve",
+    **dict.fromkeys(("ls", "show", "set", "rm"), "images"),
+}
 
 
 class Commands(click.Group):
@@ -75,7 +83,7 @@ class Commands(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         module = import_module(f"imaged.cli.{SHARED_MODULES.get(name, name)}")
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, "set_" if name == "set" else name)
         add_examples(cmd_name, command)
         return command
 

@@ -31,6 +31,22 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         f"imaged pull {IMAGE}": "into a file with its name",
         f"imaged pull {IMAGE} -o /srv/disk.raw --force": "over a file",
     },
+    "ls": {
+        "imaged ls --status active": "with sizes and ages",
+        "imaged ls --tag base --json": "for programs",
+    },
+    "show": {
+        "imaged show debian-12": "by a name that only one image has",
+        f"imaged show {IMAGE} --json": "for programs",
+    },
+    "set": {
+        "imaged set debian-12 --name debian-12.1 --tag base": "its name, and one more tag",
+        "imaged set debian-12 -p os_distro=debian --unset old": "properties",
+    },
+    "rm": {
+        f"imaged rm {IMAGE}": "by its id",
+        "imaged rm debian-11 debian-12": "several, or none if one is not found",
+    },
     "pending": {
         "imaged pending": "with the time that is left",
         "imaged pending --json": "for programs",

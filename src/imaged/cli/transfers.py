@@ -1,4 +1,4 @@
-"""What ``push`` and ``pull`` share: their options, and progress on a terminal.
+"""What commands that ask a service share: their options, and progress on a terminal.
 
 The service's address is ``--url``; else IMAGED_URL, OS_IMAGE_ENDPOINT_OVERRIDE or OS_ENDPOINT; else
 where the daemon of the local configuration listens; else http://127.0.0.1:9292. The token is in the
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -33,11 +33,8 @@ URL_VARIABLES = ("IMAGED_URL", "OS_IMAGE_ENDPOINT_OVERRIDE", "OS_ENDPOINT")
 TOKEN_VARIABLES = ("IMAGED_TOKEN", "OS_TOKEN")
 CA_FILE_VARIABLES = ("IMAGED_CA_FILE", "OS_CACERT")
 
-_OPTIONS = (
+_SERVICE_OPTIONS = (
     json_option,
-    click.option(
-        "-q", "--quiet", is_flag=True, help="Show no progress, and print only the result."
-    ),
     config_option,
     click.option(
         "--ca-file",
@@ -57,6 +54,12 @@ _OPTIONS = (
         help="The service: http(s)://host:port or unix:/path; default: IMAGED_URL, "
         "OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT, or the configuration's first address.",
     ),
+)
+_TRANSFER_OPTIONS = (
+    *_SERVICE_OPTIONS,
+    click.option(
+        "-q", "--quiet", is_flag=True, help="Show no progress, and print only the result."
+    ),
     click.option(
         "--tries",
         metavar="N",
@@ -70,7 +73,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class TransferOptions:
-    """The options of both commands, as given."""
+    """The options of commands that ask a service, as given."""
 
     tries: int = DEFAULT_TRIES
     url: str | None = None
@@ -112,16 +115,30 @@ class TransferOptions:
 
 
 def transfer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The shared options; the command gets them as ``options``, a TransferOptions."""
+    """The options of transfers; the command gets them as ``options``, a TransferOptions."""
+    return _with_options(command, _TRANSFER_OPTIONS)
+
+
+def service_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of other calls; the command gets them as ``options``, a TransferOptions."""
+    return _with_options(command, _SERVICE_OPTIONS)
+
+
+def _with_options(
+    command: Callable[..., None],
+    options: Iterable[Callable[[Callable[..., None]], Callable[..., None]]],
+) -> Callable[..., None]:
+    names = {field.name for field in fields(TransferOptions)}
 
     @wraps(command)
     def run(**given: Any) -> None:
-        shared = {field.name: given.pop(field.name) for field in fields(TransferOptions)}
+        shared = {name: given.pop(name) for name in names & given.keys()}
         command(options=TransferOptions(**shared), **given)
 
-    for option in _OPTIONS:
-        run = option(run)
-    return run
+    decorated: Callable[..., None] = run
+    for option in options:
+        decorated = option(decorated)
+    return decorated
 
 
 def reachable_url(addresses: tuple[Address, ...]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,7 @@ from imaged.core.digests import CHECKSUM, is_supported_algorithm
 from imaged.core.limits import MIB
 
 IMAGES_PATH = "/v2/images"
+MAX_PAGE_IMAGES = 1000  # services give no more at once
 PATCH_MEDIA_TYPE = "application/openstack-images-v2.1-json-patch"
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(?:\d+|\*)", re.ASCII)
@@ -88,19 +89,34 @@ class ImageApi:
             return await self.show(image)
         query = urlencode({"name": image, "limit": 10})
         answer = await self._session.ask_json("GET", f"{IMAGES_PATH}?{query}")
-        listed = answer.get("images") if isinstance(answer, dict) else None
-        if not isinstance(listed, list):
-            raise UnexpectedResponse("The answer is not a list of images.")
-        found = [read_record(one) for one in listed]
+        found = _read_page(answer)
         if not found:
             raise NoSuchImage(image)
         if len(found) > 1:
             raise AmbiguousName(image, [record.id for record in found])
         return found[0]
 
-    async def change(self, record: Record, attributes: Mapping[str, object]) -> Record:
-        """Set attributes and properties, possibly none."""
-        steps = [
+    async def list(self, filters: Mapping[str, str], limit: int) -> list[Record]:
+        """Up to ``limit`` images that match the filters, the newest first."""
+        found: list[Record] = []
+        page = min(limit, MAX_PAGE_IMAGES)
+        path: str | None = f"{IMAGES_PATH}?{urlencode({**filters, 'limit': page})}"
+        while path is not None and len(found) < limit:
+            answer = await self._session.ask_json("GET", path)
+            found += _read_page(answer)
+            path = answer.get("next") if isinstance(answer, dict) else None
+        return found[:limit]
+
+    async def delete(self, image_id: str) -> None:
+        """Delete the image."""
+        async with self._session.ask("DELETE", _path(image_id)):
+            pass
+
+    async def change(
+        self, record: Record, attributes: Mapping[str, object], removed: Iterable[str] = ()
+    ) -> Record:
+        """Set and remove attributes and properties, possibly none."""
+        steps: list[dict[str, object]] = [
             {
                 "op": "replace" if name in record.all else "add",
                 "path": _json_pointer(name),
@@ -108,6 +124,7 @@ class ImageApi:
             }
             for name, new in attributes.items()
         ]
+        steps += [{"op": "remove", "path": _json_pointer(name)} for name in removed]
         if not steps:
             return record
         headers = {"Content-Type": PATCH_MEDIA_TYPE}
@@ -187,6 +204,13 @@ def read_record(answer: object) -> Record:
         )
     except (KeyError, TypeError) as error:
         raise UnexpectedResponse("The answer is an image without id or status.") from error
+
+
+def _read_page(answer: object) -> list[Record]:
+    listed = answer.get("images") if isinstance(answer, dict) else None
+    if not isinstance(listed, list):
+        raise UnexpectedResponse("The answer is not a list of images.")
+    return [read_record(one) for one in listed]
 
 
 def _digests(answer: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,115 @@
+"""``imaged ls``, ``show``, ``set`` and ``rm`` against a real daemon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from imaged.cli import imaged as group
+from support.command import ServerProcess, Workspace, imaged, serving
+
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def daemon(workspace: Workspace) -> Iterator[ServerProcess]:
+    """A daemon on a folder."""
+    with serving(workspace.file) as daemon:
+        yield daemon
+
+
+def call(daemon: ServerProcess, *arguments: str) -> CompletedProcess[str]:
+    """Run a command that asks this daemon."""
+    return imaged(*arguments, "--url", daemon.url)
+
+
+def facts(daemon: ServerProcess, *arguments: str) -> Any:
+    """What a command tells programs."""
+    done = call(daemon, *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_images_are_listed_the_newest_first(daemon: ServerProcess) -> None:
+    """Filters and the limit are the service's; the title says that there are more."""
+    old, middle, new = (
+        daemon.create_image(name=name, tags=[name]) for name in ("old", "middle", "new")
+    )
+    daemon.upload(middle, b"x" * 2048)
+
+    assert [one["id"] for one in facts(daemon, "ls")] == [new, middle, old]
+    assert [one["id"] for one in facts(daemon, "ls", "--limit", "2")] == [new, middle]
+    assert [one["id"] for one in facts(daemon, "ls", "--status", "active")] == [middle]
+    assert [one["id"] for one in facts(daemon, "ls", "--tag", "old")] == [old]
+    assert facts(daemon, "ls", "--name", "none") == []
+
+    shown = call(daemon, "ls", "--limit", "2").stdout
+    assert shown.startswith("2 images, and there are more: --limit 20 shows them\n")
+    assert middle in shown
+    assert "2.0 KiB" in shown
+
+
+def test_pages_are_followed(daemon: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service gives so many at once."""
+    ids = [daemon.create_image(name=f"{number}") for number in range(5)]
+    monkeypatch.setattr("imaged.client.image_api.MAX_PAGE_IMAGES", 2)
+
+    done = CliRunner().invoke(group, ["ls", "--limit", "4", "--json", "--url", daemon.url])
+    assert [one["id"] for one in json.loads(done.output)] == ids[:0:-1]
+
+
+def test_an_image_is_shown(daemon: ServerProcess) -> None:
+    """By its id, or a name that only one image has; times are local, sizes readable."""
+    image_id = daemon.create_image(name="golden", tags=["a", "b"], os_distro="debian")
+    daemon.upload(image_id, b"x" * 2048)
+
+    assert facts(daemon, "show", "golden") == daemon.show(f"/v2/images/{image_id}")
+    lines = dict(
+        line.split(maxsplit=1) for line in call(daemon, "show", image_id).stdout.splitlines()
+    )
+    assert list(lines)[:3] == ["id", "name", "status"]
+    assert (lines["tags"], lines["os_distro"]) == ("a, b", "debian")
+    assert (lines["size"], lines["protected"]) == ("2.0 KiB (2048 bytes)", "false")
+    assert lines["created_at"].endswith("UTC")
+    assert "min_disk" in lines
+    assert "imaged_last_failure" not in lines
+
+
+def test_attributes_are_changed_together(daemon: ServerProcess) -> None:
+    """Tags are added, properties set and removed."""
+    image_id = daemon.create_image(name="golden", tags=["a"], old="1", os_distro="debian")
+    arguments = ("--name", "new", "--tag", "b", "-p", "os_distro=fedora", "--unset", "old")
+    done = call(daemon, "set", "golden", *arguments, "--protected")
+
+    assert (done.returncode, done.stdout) == (0, f"{image_id}\n")
+    record = daemon.show(f"/v2/images/{image_id}")
+    assert (record["name"], record["tags"], record["os_distro"]) == ("new", ["a", "b"], "fedora")
+    assert (record["protected"], "old" in record) == (True, False)
+
+    refused = call(daemon, "set", "new", "--name", "newer", "--unset", "old")
+    assert refused.returncode == 1
+    assert "old" in refused.stderr
+    assert daemon.show(f"/v2/images/{image_id}")["name"] == "new"
+
+    nothing = call(daemon, "set", "new")
+    assert nothing.returncode == 2
+    assert "nothing to change" in nothing.stderr
+
+
+def test_images_are_deleted(daemon: ServerProcess) -> None:
+    """None, if one of them is not found or its name is that of several."""
+    one, two, _ = (daemon.create_image(name=name) for name in ("one", "two", "two"))
+
+    for missing in (NOWHERE, "two"):
+        refused = call(daemon, "rm", "one", missing)
+        assert refused.returncode == 1
+        assert missing in refused.stderr
+    assert len(facts(daemon, "ls")) == 3
+
+    assert call(daemon, "rm", "one", two).stdout == f"{one} is deleted.\n{two} is deleted.\n"
+    assert len(facts(daemon, "ls")) == 1
