@@ -20,6 +20,7 @@ override earlier ones, key by key. Unknown keys are errors. `imaged check-config
 
 Durations are strings with units (`w`, `d`, `h`, `m`, `s`, `ms`): `"30s"`, `"1h30m"`.
 Sizes too (`B`, `KiB` … `PiB`, `KB` … `PB`): `"256MiB"`, `"1TB"`. `"0"` is valid for both.
+Relative paths of a file begin at its folder, those of the environment at the working directory.
 A setting marked with ↻ is applied by `systemctl reload imaged` (SIGHUP); others need a restart.
 One marked with ⚿ is a secret, and must not be in a settings file: put it in the environment, or in
 a credential of systemd with the name of the setting, such as `stores.cloud.secret_key`.

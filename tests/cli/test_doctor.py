@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from imaged.cli.doctor.addresses import listening_inodes, process_behind
 from imaged.cli.doctor.catalog import check_leases, check_wal_size, compare_clocks
 from imaged.cli.doctor.files import filesystem_of
 from imaged.cli.doctor.finding import Finding, Level, worst
@@ -27,13 +29,16 @@ from imaged.cli.doctor.host import (
     read_time_span,
 )
 from imaged.cli.doctor.stores import other_owner
-from imaged.config import load
+from imaged.config import find_sources, load
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
+from imaged.core.place_marker import MARKER_NAME
 from imaged.core.summary import HeldImage, Instance, Summary
+from imaged.server.settings import TcpAddress, UnixAddress
 from support.command import Workspace, serving
 from support.imaged_process import IMAGED
+from support.waiting import wait_until
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -227,10 +232,77 @@ def test_an_address_of_another_program(workspace: Workspace) -> None:
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # knows no /readyz
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"127.0.0.1:{server.server_port}"
-        _, findings = examined(workspace, IMAGED_API__BIND=address)
+        code, findings = examined(workspace, IMAGED_API__BIND=address)
         server.shutdown()
 
-    assert [one["subject"] for one in bad(findings)] == [f"address {address}"]
+    (found,) = bad(findings)
+    assert code == 2
+    assert found["subject"] == f"address {address}"
+    assert found["what"].startswith("Another program answers there, not imaged. It is ")
+    assert found["what"].endswith(f"(pid {os.getpid()}).")
+
+
+def test_an_imaged_that_is_not_ready(workspace: Workspace) -> None:
+    """It is told apart from another program, with what it lacks and its pid."""
+    with serving(workspace.file) as daemon:
+        address = daemon.wait_for("daemon.started")["bind"][0]
+        (workspace.images / MARKER_NAME).unlink()
+        wait_until(lambda: daemon.ask("/readyz")[0] == 503, daemon.log.read_text)
+        _, findings = examined(workspace, IMAGED_API__BIND=address)
+        pid = daemon.process.pid
+
+    (found,) = [one for one in bad(findings) if one["subject"] == f"address {address}"]
+    assert found["what"].startswith("imaged answers there and is not ready: store local. It is ")
+    assert found["what"].endswith(f"(pid {pid}).")
+
+
+def test_connections_do_not_count_as_listeners() -> None:
+    """A client of a port may have that port itself, and so has each accepted connection."""
+    rows = ("0: 0100007F:244C 00000000:0000 0A", "1: 0100007F:244C 0100007F:9C40 01")
+    table = "".join(f"\n{row} 0:0 0:0 0 0 0 {inode}" for row, inode in zip(rows, "78", strict=True))
+
+    assert listening_inodes(f"  sl  local_address{table}", 0x244C) == {"7"}
+    assert listening_inodes(f"  sl  local_address{table}", 0x244D) == set()
+
+
+def test_the_process_that_listens_is_found(tmp_path: Path) -> None:
+    """At a port and at a socket; and none where nothing listens any more."""
+    socket_address = UnixAddress(tmp_path / "api.sock")
+    with socket.create_server(("127.0.0.1", 0)) as port, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(socket_address.path))
+        unix.listen()
+        tcp_address = TcpAddress("127.0.0.1", port.getsockname()[1])
+        for address in (tcp_address, socket_address):
+            assert process_behind(address).endswith(f"(pid {os.getpid()})")
+
+    assert process_behind(tcp_address) == process_behind(socket_address) == ""
+
+
+def test_the_files_that_were_read_are_named(workspace: Workspace) -> None:
+    """By both commands, with the variables; and that there is none, if there is none."""
+    drop_in = workspace.folder / "conf.d/1.toml"
+    drop_in.parent.mkdir()
+    drop_in.touch()
+    _, findings = examined(workspace, IMAGED_LOG__LEVEL="debug")
+    told = workspace.imaged("check-config", IMAGED_LOG__LEVEL="debug").stdout
+    files = f"Read: {workspace.file}, {drop_in}. Of the environment: IMAGED_LOG__LEVEL."
+
+    assert findings[0]["what"] == f"Every setting is understood. {files}"
+    assert files in told
+    missing = workspace.folder / "nowhere/imaged.toml"
+    assert str(find_sources(environment={}, default_file=missing)) == (
+        f"There is no {missing}. All settings have their defaults."
+    )
+
+
+def test_a_problem_is_told_with_the_line_of_its_setting(workspace: Workspace) -> None:
+    """Also where the setting is understood, and what it names cannot be used."""
+    workspace.images.rmdir()
+    line = workspace.file.read_text().splitlines().index("            [stores.local]") + 1
+
+    told = workspace.imaged("check-config").stderr
+
+    assert told.startswith(f"{workspace.file}:{line}: stores.local: The store 'local' needs")
 
 
 def test_clocks_are_compared_with_the_time_that_asking_took() -> None:
@@ -361,9 +433,11 @@ def test_a_unit_that_has_less_patience_than_the_daemon(
     """The service manager would kill it while uploads drain."""
     short = unit_findings(workspace, tmp_path / "first", "TimeoutStopSec=5min")
     long = unit_findings(workspace, tmp_path / "second", "TimeoutStopSec=5min 1s")
+    asks = unit_findings(workspace, tmp_path / "third", "Type=notify\nTimeoutStopSec=60s")
 
     assert ["TimeoutStopSec is 5m" in finding.what for finding in short] == [True]
     assert not long
+    assert not asks  # it extends the time while it drains
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_a_reload_applies_what_it_can_and_tells(workspace: Workspace) -> None:
         daemon.wait_for("daemon.started")
         workspace.write("[scrubber]\ndelay = '2h'\nevery = 'soon'\n[uplods]")
         daemon.reload()
-        rejected = daemon.wait_for("config.rejected")
-        assert daemon.ask("/healthcheck") == (200, b"OK")
+        daemon.wait_for("config.rejected", count=2)
+        assert daemon.ask("/healthcheck")[0] == 200
         workspace.write("[scrubber]\ndelay = '2h'\n[uploads]\ntransfer_budget = '1GiB'")
         daemon.reload()
         reloaded = daemon.wait_for("config.reloaded")
@@ -69,7 +69,6 @@ def test_a_reload_applies_what_it_can_and_tells(workspace: Workspace) -> None:
         daemon.reload()
         again = daemon.wait_for("config.reloaded", count=2)
 
-    assert len(rejected["problems"]) == 2
     assert reloaded["changes"] == {"scrubber.delay": {"from": "1d", "to": "2h"}}
     assert needed["settings"] == ["uploads.transfer_budget"]
     assert again["changes"] == {}
@@ -204,6 +203,7 @@ def test_systemd_is_told(workspace: Workspace, tmp_path: Path) -> None:
         workspace.write("[uplods]")
         daemon.reload()
         rejected = manager.wait_for_key("READY")
+        _, probe = daemon.ask("/readyz")
         workspace.write()
         daemon.reload()
         mended = manager.wait_for_key("READY")
@@ -214,6 +214,7 @@ def test_systemd_is_told(workspace: Workspace, tmp_path: Path) -> None:
     assert int(reloading["MONOTONIC_USEC"]) > 0
     assert ready["STATUS"].startswith("ready: 0 uploads, ")
     assert rejected["STATUS"].startswith("ready, but the last reload was rejected: 0 uploads")
+    assert probe.startswith(b"OK\nwarning: the last reload was rejected")
     assert mended["STATUS"].startswith("ready: 0 uploads")
     assert re.fullmatch(STATUS, status)
     assert stopping["STATUS"] == "draining for 5 min at most: 0 uploads"

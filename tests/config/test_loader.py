@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ EXPORT = "[exports.archive]\ntype = 's3'\nbucket = 'images'\n"
 #: A file, the key that is wrong in it, and some words of what is said of it.
 WRONG = [
     ("[uplods]\nmax_size = '1TiB'", "uplods", "did you mean 'uploads'?"),
-    ("[wholly-other]", "wholly-other", "is not known"),
+    ("[wholly-other]", "wholly-other", "does not know this section; remove it, or install"),
     ("[uploads]\nmax_sise = '1TiB'", "uploads.max_sise", "did you mean 'max_size'?"),
     ("[stores.local]\nmin_fre = '1GiB'", "stores.local.min_fre", "did you mean 'min_free'?"),
     ("[stores]\ndefualt = 'local'", "stores.defualt", "did you mean 'default'?"),
@@ -51,29 +52,32 @@ WRONG = [
     ("[daemon]\nroles = 'api'", "daemon.roles", "must be a list"),
     ("[daemon]\nroles = ['api', 'cook']", "daemon.roles", "'api', 'scrubber' or 'tasks'"),
     ("[api]\nbind = ['nowhere']", "api.bind", '"host:port"'),
-    ("[api]\nbind = ['127.0.0.1:70000']", "api.bind", '"host:port"'),
+    ("[api]\nbind = ['127.0.0.1:70000']", "api.bind", "a port from 1 to 65535"),
+    ("[api]\npublic_url = 'http://a:70000'", "api.public_url", "a port from 1 to 65535"),
+    ("[fetch]\nports = [0]", "fetch.ports", "must be a port: 1 to 65535"),
     ("[api]\nbind = ['unix:relative.sock']", "api.bind", "unix:/path"),
     ("[api]\npublic_url = 'images.example.net'", "api.public_url", '"https://"'),
     ("[catalog]\nurl = 'sqlite://'", "catalog.url", "sqlite:////absolute"),
     ("[catalog]\nurl = 'mysql://imaged@db/imaged'", "catalog.url", "postgresql://user@host"),
     ("[catalog]\nurl = 'postgresql://a:b@db/c'", "catalog.url", "credential catalog.password"),
     ("[catalog]\nurl = 'postgresql://db/c?password=b'", "catalog.url", "password_file"),
-    ("[claims]\nlease = '20s'", "claims", "three times renew_every"),
-    ("[claims]\nrenew_every = '0'", "claims", "more than 0"),
+    ("[catalog]\nurl = 'sqlite:///var/lib/a.db'", "catalog.url", 'write "sqlite:////var/lib/a.db'),
+    ("[claims]\nlease = '20s'", "claims.lease", "three times renew_every"),
+    ("[claims]\nrenew_every = '0'", "claims.renew_every", "more than 0"),
     ("[stores.local]\ntype = 'tape'", "stores.local.type", "'filesystem' or 's3'"),
     ("[stores.local]\ntype = 's3'", "stores.local.bucket", "is missing"),
     ("[stores]\ndefault = 'b'\n[stores.b]\nbucket = 'abc'", "stores.b.type", "is missing"),
-    ("[stores.b]\ntype = 'filesystem'\npath = '/b'", "stores", "default must be the name"),
-    ("[stores]\ndefault = 'far'", "stores", "default must be the name of a store; there is local"),
+    ("[stores.b]\ntype = 'filesystem'\npath = '/b'", "stores.default", "must be the name"),
+    ("[stores]\ndefault = 'far'", "stores.default", "the name of a store; there is local"),
     ("[stores.local]\npath = ''", "stores.local.path", "must be the path of a folder"),
     ("[stores.local]\nfile_mode = '600'", "stores.local.file_mode", '"0640"'),
     ("[stores.local]\nfile_mode = '0200'", "stores.local.file_mode", "read and write"),
     ("[stores]\ndefault = 'b'\n[stores.b]\ntype = 'filesystem'", "stores.b.path", "is missing"),
     (f"{BUCKET}bukcet = 'b'", "stores.local.bukcet", "did you mean 'bucket'?"),
-    (f"{BUCKET}path = '/b'", "stores.local.path", "is not known"),
+    (f"{BUCKET}path = '/b'", "stores.local.path", "does not know this setting"),
     (f"{BUCKET}endpoint = 's3.example.net'", "stores.local.endpoint", '"https://"'),
     (f"{BUCKET}endpoint = 'https://a:b@s3'", "stores.local.endpoint", "keys must not be in it"),
-    (f"{BUCKET}endpoint = 'https://s3:port'", "stores.local.endpoint", '"https://"'),
+    (f"{BUCKET}endpoint = 'https://s3:port'", "stores.local.endpoint", "a port from 1 to 65535"),
     (f"{BUCKET}prefix = '../b'", "stores.local.prefix", '"a/b"'),
     (f"{BUCKET}addressing = 'host'", "stores.local.addressing", "'path' or 'virtual'"),
     (f"{BUCKET}part_size = '4MiB'", "stores.local.part_size", "between 5MiB and 5GiB"),
@@ -81,7 +85,7 @@ WRONG = [
     (f"{BUCKET}checksum = 'sha512'", "stores.local.checksum", "'md5' or 'none'"),
     (f"{BUCKET}read_timeout = '0'", "stores.local.read_timeout", "more than 0"),
     (f"{BUCKET}attempts = 0", "stores.local.attempts", "1 or more"),
-    (f"{BUCKET}access_key_file = '/k'", "stores.local", "the secret key is missing"),
+    (f"{BUCKET}access_key_file = '/k'", "stores.local.secret_key_file", "must be set"),
     ("[stores.local]\ntype = 's3'\nbucket = ''", "stores.local.bucket", "the name of a bucket"),
     ("[auth]\nmethod = 'keystone'", "auth.method", "must be 'none' or 'token'"),
     ("[auth]\nmethod = 'token'", "auth.token_file", "must be set"),
@@ -90,16 +94,16 @@ WRONG = [
     ("[tasks]\naccess = 'all'", "tasks.access", "'members' or 'admins'"),
     ("[tasks]\nlimits = ['convert']", "tasks.limits", '"convert=2"'),
     ("[tasks]\nlimits = ['convert=0']", "tasks.limits", '"convert=2"'),
-    ("[tasks]\npoll_every = '0'", "tasks", "more than 0"),
-    ("[keystone]\nurl = 'x'", "keystone", "is not known"),
+    ("[tasks]\npoll_every = '0'", "tasks.poll_every", "more than 0"),
+    ("[keystone]\nurl = 'x'", "keystone", f"imaged {version('imaged')} does not know this section"),
     ("[fetch]\nallow = ['here']", "fetch.allow", '"10.0.0.0/8"'),
     ("[exports.archive]\ntype = 'filesystem'", "exports.archive.path", "is missing"),
     ("[exports.archive]\ntype = 'tape'", "exports.archive.type", "'filesystem' or 's3'"),
     ("[exports.archive]\npath = '/srv'", "exports.archive.type", "is missing"),
     ("[exports]\narchive = 3", "exports.archive", "each destination is a table"),
     (f"{EXPORT}bukcet = 'b'", "exports.archive.bukcet", "did you mean 'bucket'?"),
-    (f"{EXPORT}description = 'b'", "exports.archive.description", "is not known"),
-    (EXPORT.replace("archive", "No"), "exports", "No is not a valid name for a destination"),
+    (f"{EXPORT}description = 'b'", "exports.archive.description", "does not know this setting"),
+    (EXPORT.replace("archive", "No"), "exports.No", "is not a valid name for a destination"),
 ]
 
 
@@ -197,8 +201,8 @@ def test_mistakes_in_variables_are_named_by_the_variable(
 
     (problem,) = problems_of(tmp_path, text, **{variable: value})
 
-    assert problem.startswith("environment:")
-    assert variable.startswith(problem.split(":")[1])
+    assert problem.startswith("environment: ")
+    assert variable.startswith(problem.split(": ")[1])
     assert words in problem
 
 
@@ -210,7 +214,7 @@ def test_a_mistake_is_told_of_the_file_that_it_is_in(tmp_path: Path) -> None:
 
     (problem,) = problems_of(tmp_path, "[scrubber]\ndelay = '1h'")
 
-    assert problem.startswith(f"{drop_in}:scrubber.delay: ")
+    assert problem.startswith(f"{drop_in}:2: scrubber.delay: ")
 
 
 def test_files_that_cannot_be_read_are_problems_like_others(tmp_path: Path) -> None:
@@ -226,28 +230,101 @@ def test_files_that_cannot_be_read_are_problems_like_others(tmp_path: Path) -> N
 
     said = [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
     assert said[0] == "missing.toml: cannot be read: No such file or directory"
-    assert said[1].startswith("conf.d/1.toml: is not valid TOML: ")
+    assert said[1].startswith("conf.d/1.toml:1: is not valid TOML: ")
     assert said[1].endswith("(at line 1, column 10)")
-    assert said[2].startswith("conf.d/2.toml: is not valid TOML: ")
+    assert said[2].startswith("conf.d/2.toml:1: is not valid TOML: ")
     assert said[3] == "conf.d/3.toml: cannot be read: Is a directory"
-    assert said[4].startswith("conf.d/4.toml:scrubber.delay: ")
+    assert said[4].startswith("conf.d/4.toml:2: scrubber.delay: ")
 
 
 @pytest.mark.parametrize(
     "text",
     [
         f"[catalog]\nurl = 'postgresql://imaged:{SECRET}@db/imaged'",
-        f"[auth]\nmethod = '{SECRET}'",
+        f"[catalog]\nurl = 'mysql://imaged:{SECRET}@db/imaged'",
+        f"[catalog]\nurl = 'mysql://db/imaged?password={SECRET}'",
+        f"[stores.cloud]\ntype = 's3'\nbucket = 'b'\nendpoint = 'https://a:{SECRET}@s3'",
+        f"[stores.cloud]\ntype = 's3'\nbucket = 'b'\nendpoint = 'a:{SECRET}@s3'",
+        f"[catalog]\nurl = 'host=db password={SECRET}'",
+        f"[catalog]\nurl = ['postgresql://a:{SECRET}@db/c']",
+        f"[auth]\ntoken_fil = '{SECRET}'",
         f"[auth]\ntoken_file = ['{SECRET}']",
         f"[stores.cloud]\ntype = 's3'\nsecret_key = '{SECRET}'",
-        f"[api]\nbind = ['{SECRET}']",
-        f"[scrubber]\ndelay = '{SECRET}'",
         f"log = '{SECRET}'",
+        f"[log]\nlevel = {{'a' = '{SECRET}'}}",
     ],
 )
-def test_no_value_is_ever_repeated(tmp_path: Path, text: str) -> None:
+def test_what_may_be_a_secret_is_never_repeated(tmp_path: Path, text: str) -> None:
     """A secret in the wrong place stays a secret."""
     assert SECRET not in "\n".join(problems_of(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "value"),
+    [
+        ("[scrubber]\n# a comment\n\ndelay = 'soon'", 4, '"soon"'),
+        ("scrubber.delay = 'soon'", 1, '"soon"'),
+        ("scrubber = {every = '1h', delay = 'soon'}", 1, '"soon"'),
+        ("[scrubber]\nconcurrency = 0\n[log]", 2, "0"),
+        ("[uploads]\ncheck_format = 'yes'", 2, '"yes"'),
+        ("[api]\nbind = [\n  '[::1]:80', # one\n  ':70',\n]\nlinger = '2s'", 2, '":70"'),
+        ("[api]\nlinger = '2s'\nbind = []", 3, "[]"),
+        ("[scrubber]\nevery = '1h'\n[log]\nlevel = 3", 4, "3"),
+        ("[log]\n[claims]\nrenew_every = '9s'\nlease = '2s'", 4, '"2s"'),
+        (f"[log]\nlevel = '{'x' * 100}'", 2, f'"{"x" * 59}…'),
+        ("[log]\nlevel = '\u202e'", 2, '"\\u202e"'),
+        ("[auth]\ntoken_file = [1]", 2, "a list"),
+        ("\n[auth]\nmethod = 'token'", 2, None),
+        ("[log]\n[stores.local]\ntype = 's3'", 2, None),
+    ],
+)
+def test_a_mistake_is_shown_with_its_line_and_value(
+    tmp_path: Path, text: str, line: int, value: str | None
+) -> None:
+    """The line where the statement begins, or that of the table in which something is missing."""
+    file = tmp_path / "imaged.toml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigInvalid) as caught:
+        load(file, {})
+
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.value) == (line, value)
+    assert str(problem).startswith(f"{file}:{line}: ")
+    assert str(problem).endswith(f"; here it is {value}" if value else problem.what)
+
+
+def test_a_value_of_the_environment_is_shown(tmp_path: Path) -> None:
+    """With the variable, which has no line."""
+    (problem,) = problems_of(tmp_path, "", IMAGED_SCRUBBER__DELAY="soon")
+
+    assert problem.startswith("environment: IMAGED_SCRUBBER__DELAY: must be a duration")
+    assert problem.endswith('; here it is "soon"')
+
+
+def test_relative_paths_begin_at_the_folder_of_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever imaged is started; a drop-in has a folder of its own."""
+    file, drop_in = tmp_path / "a/imaged.toml", tmp_path / "a/conf.d/1.toml"
+    drop_in.parent.mkdir(parents=True)
+    file.write_text(
+        "[catalog]\nurl = 'sqlite:///../catalog.db'\npassword_file = '/etc/p'\n"
+        "[stores.local]\npath = 'images'\n[auth]\ntoken_file = './tokens.toml'"
+    )
+    drop_in.write_text("[conversion]\nscratch = 'scratch'")
+    monkeypatch.chdir(tmp_path)
+
+    config = load(Path("a/imaged.toml"), {})
+
+    store = config.stores.by_name["local"]
+    assert isinstance(store, FilesystemSection)
+    assert config.catalog.url == f"sqlite:///{tmp_path}/catalog.db"
+    assert store.path == tmp_path / "a/images"
+    assert config.auth.token_file == str(tmp_path / "a/tokens.toml")
+    assert config.conversion.scratch == tmp_path / "a/conf.d/scratch"
+    assert config.catalog.password_file == "/etc/p"
+    assert config.fetch.ca_file == ""
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_no_folder_may_belong_to_two_stores(tmp_path: Path, other: str) -> None:
 
     (problem,) = problems_of(tmp_path, folders(tmp_path / "a", Path(f"{tmp_path}/{other}")))
 
-    assert "s0 and s1 must not have the same folder, or one in the other" in problem
+    assert "stores.s1: must not have the same folder as s0, or one in the other" in problem
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_no_folder_of_a_bucket_may_belong_to_two_stores(tmp_path: Path, other: s
     """Whatever else is different."""
     (problem,) = problems_of(tmp_path, buckets("bucket = 'images'", other))
 
-    assert "s0 and s1 must not have the same bucket and the same prefix" in problem
+    assert "stores.s1: must not have the same bucket and the same prefix as s0" in problem
 
 
 def test_stores_in_different_places_go_together(tmp_path: Path) -> None:
@@ -96,7 +96,8 @@ def test_a_secret_in_a_file_of_settings_is_refused(tmp_path: Path, name: str, pl
 
     problem, *_ = problems_of(tmp_path, text, **KEYS)
 
-    told_of = "" if place == "imaged.toml" else f"{tmp_path / place}:"
+    line = len((tmp_path / place).read_text().splitlines())
+    told_of = "" if place == "imaged.toml" else f"{tmp_path / place}:{line}: "
     assert problem.startswith(f"{told_of}stores.cloud.{name}: is a secret")
     for way in (f"{name}_file", f"IMAGED_STORES__CLOUD__{name.upper()}", f"stores.cloud.{name}"):
         assert way in problem
@@ -155,7 +156,7 @@ def test_a_credential_that_means_nothing_is_a_problem(tmp_path: Path) -> None:
 
     assert (
         problem
-        == "credentials:stores.cloud.secret_kye: is not the name of a setting that a file can set"
+        == "credentials: stores.cloud.secret_kye: is not the name of a setting that a file can set"
     )
 
 

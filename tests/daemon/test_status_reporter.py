@@ -14,10 +14,13 @@ import pytest
 from imaged.core.deletion import delete
 from imaged.daemon.status_reporter import StatusReporter
 from imaged.ports.catalog import Catalog
+from imaged.ports.store import Stores
 from imaged.process.sd_notify import SystemdNotifier
+from imaged.services.health import Health
 from imaged.services.traffic import Traffic
 from imaged.testing.memory_catalog import MemoryCatalog
-from support.faults import catalog_fails, override_calls
+from imaged.testing.memory_store import MemoryStore
+from support.faults import away, catalog_fails, override_calls
 from support.sample_images import active
 from support.service_manager import ServiceManager, listening_service_manager
 from support.virtual_time import VirtualClock, virtual_trio
@@ -40,6 +43,10 @@ class Instance:
     traffic: Traffic = field(default_factory=Traffic)
     catalog: Catalog = field(default_factory=lambda: MemoryCatalog(VirtualClock()))
     running: set[str] = field(default_factory=set)
+    stores: Stores = field(default_factory=lambda: Stores("local", {"local": MemoryStore("local")}))
+
+    def __post_init__(self) -> None:
+        self.health = Health(self.catalog, self.stores)
 
     def status_reporter(self) -> StatusReporter:
         """Return the summary."""
@@ -48,6 +55,7 @@ class Instance:
             self.catalog,
             self.traffic,
             lambda: self.running,
+            self.health,
             roles=("api", "scrubber", "tasks"),
             next_scrub=lambda: timedelta(seconds=42),
         )
@@ -93,6 +101,24 @@ def test_a_catalog_that_is_away_is_left_out(manager: ServiceManager) -> None:
         async with anyio.create_task_group() as tasks:
             here.status_reporter().start(tasks)
             assert await here.status_after(40) == "ready: 0 uploads, 0 tasks, next scrub 42 s"
+            tasks.cancel_scope.cancel()
+
+    play(scenario)
+
+
+def test_the_state_is_that_of_readyz(manager: ServiceManager) -> None:
+    """A store that fails is named until it works again, and so is a reload that was rejected."""
+    failing = Stores("local", {"local": away(MemoryStore("local"), 20, 50)})
+    here = Instance(manager, stores=failing)
+
+    async def scenario() -> None:
+        async with anyio.create_task_group() as tasks:
+            here.status_reporter().start(tasks)
+            assert (await here.status_after(10)).startswith("ready: 0 uploads")
+            assert (await here.status_after(30)).startswith("not ready: store local: 0 uploads")
+            here.health.is_reload_rejected = True
+            rejected = "ready, but the last reload was rejected: 0 uploads"
+            assert (await here.status_after(16)).startswith(rejected)
             tasks.cancel_scope.cancel()
 
     play(scenario)

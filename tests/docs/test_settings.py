@@ -111,10 +111,10 @@ def test_the_developers_file_is_good() -> None:
 
     assert config.auth.method == "none"
     assert [str(address) for address in config.api.bind] == ["127.0.0.1:9292"]
-    assert config.catalog.url == "sqlite:///var/catalog.db"
+    assert config.catalog.url == f"sqlite:///{ROOT}/var/catalog.db"
     store = config.stores.by_name["local"]
     assert isinstance(store, FilesystemSection)
-    assert store.path == Path("var/images")
+    assert store.path == ROOT / "var/images"
 
 
 def test_every_setting_has_a_reason() -> None:

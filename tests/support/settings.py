@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -69,9 +70,8 @@ def config_of(folder: Path, text: str, **environment: str) -> Config:
 
 
 def problems_of(folder: Path, text: str, **environment: str) -> list[str]:
-    """Everything that is said of such a file, without its path."""
+    """Everything that is said of such a file, without its path and line."""
     with pytest.raises(ConfigInvalid) as caught:
         config_of(folder, text, **environment)
-    return [
-        str(problem).removeprefix(f"{folder}/imaged.toml:") for problem in caught.value.problems
-    ]
+    place = re.compile(rf"{re.escape(str(folder))}/imaged\.toml(:\d+)?: ")
+    return [place.sub("", str(problem)) for problem in caught.value.problems]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from operator import ne
@@ -32,6 +33,23 @@ def test_it_is_ready_when_systemctl_returns(machine: Machine) -> None:
     machine.wait_for("imaged", "StatusText", lambda text: bool(re.fullmatch(STATUS, text)))
 
 
+def test_the_doctor_has_no_findings(machine: Machine) -> None:
+    """On a default install, before the first start and after it; root checks as the daemon's user.
+
+    The time service of the machine and its kernel are those of the host.
+    """
+    for step in ("before", "after"):
+        done = machine.attempt("imaged", "doctor", "--json")
+        findings = json.loads(done.stdout)["findings"]
+        bad = [one for one in findings if one["level"] != "ok" and one["subject"] != "clock"]
+        assert bad == [], step
+        assert done.returncode <= 1
+        assert ("user", "It checks as imaged, the owner of the stores.") in {
+            (one["subject"], one["what"]) for one in findings
+        }
+        start(machine)
+
+
 def test_root_may_look_first(machine: Machine) -> None:
     """Before the daemon was ever started: what that makes in the store is the daemon's."""
     store = machine.path("/var/lib/imaged/images")
@@ -45,17 +63,62 @@ def test_root_may_look_first(machine: Machine) -> None:
 
 
 def test_a_rejected_reload_is_told(machine: Machine) -> None:
-    """It goes on as before, and its status says so until a reload is good."""
+    """The reload fails and says why; it goes on as before. So it does after a bare signal, and its
+    status says so until a reload is good.
+    """
     client = start(machine)
 
     machine.configure("[scrubber]\ndelay = 'soon'")
-    machine.systemctl("reload", "imaged")
+    assert machine.attempt("systemctl", "reload", "imaged").returncode != 0
+    assert "scrubber.delay" in errors_of(machine, "config.rejected")
+    assert machine.show("imaged", "StatusText").startswith("ready: ")
+    machine.systemctl("kill", "--kill-whom=main", "--signal=HUP", "imaged")
     machine.wait_for("imaged", "StatusText", lambda text: "reload was rejected" in text)
     assert client.ask("GET", "/healthcheck")[0] == 200
 
     machine.configure("")
     machine.systemctl("reload", "imaged")
     machine.wait_for("imaged", "StatusText", lambda text: text.startswith("ready: "))
+
+
+@pytest.mark.parametrize("unit", ["imaged", "imaged-scrubber", "imaged-tasks"])
+def test_a_start_with_a_mistake_is_not_repeated(machine: Machine, unit: str) -> None:
+    """It fails at once and for good, and its status and the errors of the journal say why."""
+    machine.configure("[scrubber]\ndelay = 'soon'")
+
+    assert machine.attempt("systemctl", "start", unit).returncode != 0
+
+    machine.wait_for(unit, "ActiveState", lambda state: state == "failed")
+    assert machine.show(unit, "ExecMainStatus") == "78"
+    assert machine.show(unit, "NRestarts") == "0"
+    assert "scrubber.delay" in errors_of(machine, "daemon.start_failed")
+    assert "scrubber.delay" in machine.attempt("systemctl", "status", unit).stdout
+    assert machine.show(unit, "StatusText").startswith("not started: /etc/imaged/conf.d/test.toml")
+    machine.configure("")
+    machine.systemctl("start", unit)
+    assert machine.show(unit, "ActiveState") == "active"
+
+
+def test_a_start_without_a_store_is_repeated(machine: Machine) -> None:
+    """Its disk may come: it is started again until it is there."""
+    machine.configure("[stores.local]\npath = '/srv/images'")
+    machine.override("imaged.service", {"RestartSec": "100ms", "ReadWritePaths": "/srv"})
+
+    assert machine.attempt("systemctl", "start", "imaged").returncode != 0
+
+    machine.wait_for("imaged", "NRestarts", lambda count: count not in {"", "0"})
+    assert "/srv/images" in errors_of(machine, "daemon.start_failed")
+    machine.run("install", "-d", "-o", "imaged", "/srv/images")
+    machine.wait_for("imaged", "ActiveState", lambda state: state == "active")
+
+
+def errors_of(machine: Machine, event: str) -> str:
+    """What the journal has of an event, among the errors."""
+    return until(
+        lambda: machine.attempt("journalctl", "-p", "err", "-o", "cat", f"EVENT={event}").stdout,
+        lambda text: event in text,
+        lambda: machine.log("imaged*"),
+    )
 
 
 def test_the_watchdog_ends_a_hang(machine: Machine) -> None:

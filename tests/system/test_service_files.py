@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imaged.cli import EXIT_MISCONFIGURED
 from imaged.daemon.status_reporter import EXTEND_TIMEOUT
 from imaged.stores.s3.settings import S3Settings
 from imaged.units import parse_duration
@@ -67,8 +68,14 @@ def test_nothing_is_misspelt(unit: Path, tmp_path: Path) -> None:
 
 def settings(unit: Path) -> dict[str, str]:
     """The settings of a unit; of one that is there several times, the last."""
+    return dict(assignments(unit))
+
+
+def assignments(unit: Path) -> list[tuple[str, str]]:
+    """The settings of a unit, in their order."""
     lines = (line for line in unit.read_text().splitlines() if not line.startswith("#"))
-    return dict(line.split("=", 1) for line in lines if "=" in line)
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return [(name, value) for name, _, value in pairs]
 
 
 @each_service
@@ -77,7 +84,11 @@ def test_systemd_supervises_it(service: Path) -> None:
     told = settings(service)
 
     assert told["Type"] == "notify"  # Debian 12 does not know notify-reload
-    assert told["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    start, *_ = told["ExecStart"].partition(" --config")
+    check = told["ExecStart"].replace(start, "/usr/bin/imaged check-config --settings-only")
+    reload = [value for name, value in assignments(service) if name == "ExecReload"]
+    assert reload == [check, "/bin/kill -HUP $MAINPID"]
+    assert told["RestartPreventExitStatus"] == str(EXIT_MISCONFIGURED)
     assert told["Restart"] == "on-failure"
     assert parse_duration(told["WatchdogSec"].replace("min", "m")) / 2 > SLOWEST_ANSWER
     assert parse_duration(told["TimeoutStopSec"]) >= EXTEND_TIMEOUT

@@ -30,6 +30,8 @@ BEARER_SCHEME = "bearer"
 class TokenFileInvalid(ImagedError):
     """The token file is invalid. The text names the entry and its field."""
 
+    needs_correction = True
+
 
 class Authenticator(Protocol):
     """Identifies callers by the headers of their requests."""

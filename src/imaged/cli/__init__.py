@@ -3,7 +3,8 @@
 A command is imported when it is called, and imports its libraries when it needs them. So
 ``imaged --help`` is quick; a test checks the modules that it imports.
 
-Exit codes: 0, done; 1, failed, or there are problems; 2, wrong command line; 130, interrupted.
+Exit codes: 0, done; 1, failed, or there are problems; 2, wrong command line; 78, a service cannot
+start until its configuration is corrected; 130, interrupted.
 ``imaged doctor`` has codes of its own, in its help.
 """
 
@@ -18,6 +19,7 @@ import click
 from imaged.cli.examples import add_examples
 
 EXIT_PROBLEMS = 1
+EXIT_MISCONFIGURED = 78  # EX_CONFIG of sysexits(3): the units do not start it again
 EXIT_INTERRUPTED = 130
 
 #: What commands are for; each command with its purpose. Its module has its name, or is in

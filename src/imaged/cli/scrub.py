@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
+from imaged.cli.failed_start import tells_failed_start
 from imaged.cli.options import config_option, json_option
 from imaged.cli.output import local_time, print_json, print_table
 from imaged.units import pluralize
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     help="Confirm that the catalog's clock is right, after it stepped; then exit.",
 )
 @json_option
+@tells_failed_start
 def scrub(
     file: Path | None, *, once: bool, dry_run: bool, confirm_clock: bool, as_json: bool
 ) -> int:

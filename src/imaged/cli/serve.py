@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imaged.cli.failed_start import status_of, tells_failed_start
 from imaged.cli.options import config_option, json_option
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @config_option
 @json_option
+@tells_failed_start
 def serve(file: Path | None, *, as_json: bool) -> None:
     """Answer requests and run the background jobs.
 
@@ -29,6 +31,7 @@ def serve(file: Path | None, *, as_json: bool) -> None:
 @click.command()
 @config_option
 @json_option
+@tells_failed_start
 def work(file: Path | None, *, as_json: bool) -> None:
     """Work on tasks, at the lowest priority, until a signal.
 
@@ -46,7 +49,8 @@ def run_daemon(
 
     import anyio
 
-    from imaged.config import Config, load
+    from imaged.config import Config, ConfigInvalid, load
+    from imaged.core.errors import ImagedError
     from imaged.daemon.daemon import Daemon
     from imaged.process.sd_notify import SystemdNotifier
     from imaged.process.tuning import lowest_priority, tune_malloc
@@ -57,11 +61,16 @@ def run_daemon(
         config = load(file).with_json_log() if as_json else load(file)
         return config if roles is None else config.with_roles(roles)
 
-    config = read_config()
-    configure_log(config.log.level, config.log.format)
-    tune_malloc()
-    if config.daemon.is_worker_only:
-        lowest_priority()
-    faulthandler.enable()  # the stacks of threads when the watchdog ends a hang
-    daemon = Daemon(config, read_config, SystemdNotifier(), ActivatedSockets())
-    anyio.run(daemon.run, backend="asyncio", backend_options={"use_uvloop": True})
+    notifier, activated = SystemdNotifier(), ActivatedSockets()
+    try:
+        config = read_config()
+        configure_log(config.log.level, config.log.format)
+        tune_malloc()
+        if config.daemon.is_worker_only:
+            lowest_priority()
+        faulthandler.enable()  # the stacks of threads when the watchdog ends a hang
+        daemon = Daemon(config, read_config, notifier, activated)
+        anyio.run(daemon.run, backend="asyncio", backend_options={"use_uvloop": True})
+    except (ConfigInvalid, ImagedError) as error:
+        notifier.status(status_of(error))  # systemctl status shows it after the end too
+        raise

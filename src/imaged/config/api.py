@@ -5,7 +5,15 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from imaged.config.sections import Section, setting
-from imaged.config.types import BindAddress, Duration, NonEmptyTuple, PositiveInt, PublicUrl, Size
+from imaged.config.types import (
+    BindAddress,
+    Duration,
+    NonEmptyTuple,
+    PositiveInt,
+    PublicUrl,
+    Size,
+    WrongSetting,
+)
 
 MIN_HEADER_BYTES = 4096  # less has no room for tokens
 
@@ -83,7 +91,7 @@ class ApiSection(Section):
     def _require_positive_timeouts(self) -> ApiSection:
         for name in ("header_timeout", "min_rate_window", "idle_timeout"):
             if not getattr(self, name):
-                raise ValueError(f"{name} must be more than 0")
+                raise WrongSetting(name, "must be more than 0")
         if self.max_header_size < MIN_HEADER_BYTES:
-            raise ValueError("max_header_size must be at least 4KiB")
+            raise WrongSetting("max_header_size", "must be at least 4KiB")
         return self

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pydantic import model_validator
 
 from imaged.config.sections import Section, setting
-from imaged.config.types import Concurrency, Duration, Fraction, NonNegativeInt
+from imaged.config.types import Concurrency, Duration, Fraction, NonNegativeInt, WrongSetting
 
 MIN_CLOCK_STEP = timedelta(minutes=1)
 
@@ -49,7 +49,7 @@ class ScrubberSection(Section):
     @model_validator(mode="after")
     def _require_min_clock_step(self) -> ScrubberSection:
         if self.max_clock_step < MIN_CLOCK_STEP:
-            raise ValueError("max_clock_step must be 1m at least: smaller steps are ordinary")
+            raise WrongSetting("max_clock_step", "must be 1m at least: smaller steps are ordinary")
         return self
 
 

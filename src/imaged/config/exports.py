@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from imaged.config.sections import Section
 from imaged.config.stores import FilesystemBaseSection, S3BaseSection, StoresSection
-from imaged.config.types import is_store_name
+from imaged.config.types import WrongSetting, is_store_name
 
 ExportSection = Annotated[FilesystemBaseSection | S3BaseSection, Field(discriminator="type")]
 
@@ -34,8 +34,8 @@ class ExportsSection(Section):
     @model_validator(mode="after")
     def _require_valid_names(self) -> ExportsSection:
         if wrong := [name for name in self.by_name if not is_store_name(name)]:
-            raise ValueError(
-                f"{wrong[0]} is not a valid name for a destination: use a-z, 0-9, - and _"
+            raise WrongSetting(
+                wrong[0], "is not a valid name for a destination: use a-z, 0-9, - and _"
             )
         return self
 

@@ -10,8 +10,10 @@ from typing import Any, get_origin
 
 from pydantic import BeforeValidator
 
+from imaged.config.lines import line_of, line_of_mistake
 from imaged.config.model import KeyPath, field_at_path
-from imaged.config.problems import Problem
+from imaged.config.problems import Mistake, Problem
+from imaged.config.relative_paths import with_absolute_paths
 
 ENVIRONMENT_PREFIX = "IMAGED_"
 ENVIRONMENT_DELIMITER = "__"
@@ -22,10 +24,11 @@ CLIENT_VARIABLES = frozenset({"IMAGED_URL", "IMAGED_TOKEN", "IMAGED_CA_FILE"})
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The settings of one file, or of the environment."""
+    """The settings of one file, or of the environment. ``text``: that of the file."""
 
     origin: str
     values: Mapping[str, Any]
+    text: str = ""
 
     def holds(self, path: KeyPath) -> bool:
         """Whether this layer sets the path."""
@@ -36,11 +39,16 @@ class Layer:
             values = values[key]
         return True
 
-    def problem(self, path: KeyPath, what: str) -> Problem:
-        """A problem that names the key as the operator wrote it."""
+    def line(self, path: KeyPath) -> int | None:
+        """The line that sets the path, or the longest part of it."""
+        return line_of(self.text, path)
+
+    def problem(self, mistake: Mistake) -> Problem:
+        """A problem that names the key as the operator wrote it, and its line."""
+        path, what, value = mistake.path, mistake.what, mistake.value
         if self.origin == "environment":
-            return Problem(self.origin, variable(path), what)
-        return Problem(self.origin, ".".join(path), what)
+            return Problem(self.origin, variable(path), what, None, value)
+        return Problem(self.origin, ".".join(path), what, self.line(path), value)
 
 
 def variable(path: KeyPath) -> str:
@@ -48,21 +56,52 @@ def variable(path: KeyPath) -> str:
     return ENVIRONMENT_PREFIX + ENVIRONMENT_DELIMITER.join(path).upper()
 
 
+def existing_files(file: Path) -> list[Path]:
+    """A file and its drop-ins, in the order in which they are read; without a missing file."""
+    try:
+        is_there = file.exists()
+    except OSError:  # it may be there
+        is_there = True
+    drop_ins = sorted(file.parent.glob("conf.d/*.toml"))
+    return [file, *drop_ins] if is_there else drop_ins
+
+
+def is_variable_of_settings(name: str) -> bool:
+    """Whether an environment variable sets a setting."""
+    return name.startswith(ENVIRONMENT_PREFIX) and name not in CLIENT_VARIABLES
+
+
 def read_files(file: Path, *, must_exist: bool) -> tuple[list[Layer], list[Problem]]:
     """Read a file and its drop-ins; each unreadable file is a problem."""
     layers: list[Layer] = []
     problems: list[Problem] = []
-    drop_ins = sorted(file.parent.glob("conf.d/*.toml"))
-    for path in [file, *drop_ins]:
+    files = existing_files(file)
+    for path in [file, *files] if must_exist and file not in files else files:
         try:
-            layers.append(Layer(str(path), tomllib.loads(path.read_text("utf-8"))))
+            data = path.read_bytes()
         except OSError as error:
-            if isinstance(error, FileNotFoundError) and not must_exist:
-                continue
             problems.append(Problem(str(path), None, f"cannot be read: {error.strerror}"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            problems.append(Problem(str(path), None, f"is not valid TOML: {_first_line(error)}"))
+            continue
+        read = _parse_file(path, data)
+        if isinstance(read, Layer):
+            layers.append(read)
+        else:
+            problems.append(read)
     return layers, problems
+
+
+def _parse_file(path: Path, data: bytes) -> Layer | Problem:
+    what = "is not valid TOML: "
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return Problem(str(path), None, f"{what}{error}", line)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return Problem(str(path), None, f"{what}{_first_line(error)}", line_of_mistake(text, error))
+    return Layer(str(path), with_absolute_paths(values, path.parent.absolute()), text)
 
 
 def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Problem]]:
@@ -70,7 +109,7 @@ def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for name in sorted(environment):
-        if not name.startswith(ENVIRONMENT_PREFIX) or name in CLIENT_VARIABLES:
+        if not is_variable_of_settings(name):
             continue
         path = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split(ENVIRONMENT_DELIMITER))
         if len(path) == 1 or not all(path):

@@ -19,7 +19,7 @@ from imaged.config.layers import (
     read_files,
 )
 from imaged.config.model import SECTIONS, Config, KeyPath
-from imaged.config.problems import ConfigInvalid, Problem, describe_error, unknown_key
+from imaged.config.problems import ConfigInvalid, Mistake, Problem, describe_error, unknown_key
 from imaged.config.secrets import misplaced_secrets, read_credentials
 from imaged.config.stores import StoresSection
 from imaged.config.types import API_ADDRESSES
@@ -52,11 +52,7 @@ def load(
 
     Raises ConfigInvalid with every problem.
     """
-    layers, problems = read_files(file or default_file, must_exist=file is not None)
-    problems += misplaced_secrets(layers)
-    for layer, layer_problems in (read_credentials(environment), read_environment(environment)):
-        layers.append(layer)
-        problems += layer_problems
+    layers, problems = read_layers(file, environment, default_file)
     merged = merge_layers(layers)
     problems += _unknown_sections(merged, layers)
     sections: dict[str, Any] = {}
@@ -68,10 +64,10 @@ def load(
             sections[name] = model.model_validate(values)
         except ValidationError as error:
             for details in error.errors():
-                path, what = describe_error(name, details)
-                problems.append(layer_that_set(path, layers).problem(path, what))
+                mistake = describe_error(name, details, values)
+                problems.append(layer_that_set(mistake.path, layers).problem(mistake))
     problems += [
-        layer_that_set(path, layers).problem(path, what)
+        layer_that_set(path, layers).problem(Mistake(path, what))
         for path, what in _cross_section_problems(sections)
     ]
     if problems:
@@ -79,9 +75,23 @@ def load(
     return Config(**sections)
 
 
+def read_layers(
+    file: Path | None, environment: Mapping[str, str], default_file: Path
+) -> tuple[list[Layer], list[Problem]]:
+    """Read everything that ``load`` reads, and find what is wrong with each part alone."""
+    layers, problems = read_files(file or default_file, must_exist=file is not None)
+    problems += misplaced_secrets(layers)
+    for layer, layer_problems in (read_credentials(environment), read_environment(environment)):
+        layers.append(layer)
+        problems += layer_problems
+    return layers, problems
+
+
 def _unknown_sections(merged: Mapping[str, Any], layers: Sequence[Layer]) -> list[Problem]:
     return [
-        layer_that_set((name,), layers).problem((name,), unknown_key(name, SECTIONS))
+        layer_that_set((name,), layers).problem(
+            Mistake((name,), unknown_key("section", name, SECTIONS))
+        )
         for name in merged
         if name not in SECTIONS
     ]

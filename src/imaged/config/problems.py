@@ -1,32 +1,50 @@
-"""Problems of a configuration: all are reported at once, and none contains a value."""
+"""Problems of a configuration: all are reported at once, each with its place and its value."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.metadata import version
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from imaged.config.model import SECTIONS, TABLE_TYPES, KeyPath
+from imaged.config.shown_values import shown_value
+from imaged.config.types import WrongSetting
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake to correct. Values are never shown, because they may be secrets."""
+    """One mistake to correct."""
 
     origin: str  # a file, or "environment"
     key: str | None  # section.key, or the variable
     what: str
+    line: int | None = None  # of the file, from 1
+    value: str | None = None  # for people; None if there is none, or it may be a secret
 
     def __str__(self) -> str:
-        where = self.origin if self.key is None else f"{self.origin}:{self.key}"
-        return f"{where}: {self.what}"
+        place = self.origin if self.line is None else f"{self.origin}:{self.line}"
+        where = place if self.key is None else f"{place}: {self.key}"
+        shown = "" if self.value is None else f"; here it is {self.value}"
+        return f"{where}: {self.what}{shown}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong with a setting. ``value``: for people, as in ``Problem``."""
+
+    path: KeyPath
+    what: str
+    value: str | None = None
 
 
 class ConfigInvalid(Exception):
     """The configuration cannot be used; ``problems`` has all reasons."""
+
+    needs_correction = True
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -40,19 +58,23 @@ _BY_TYPE: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "int_type": lambda _: "must be a whole number",
     "less_than_equal": lambda limit: f"must be {limit['le']:g} or less",
     "literal_error": lambda allowed: f"must be {allowed['expected']}",
-    "missing": lambda _: "is missing",
+    "missing": lambda _: "is missing: add it",
     "model_type": lambda _: "must be a table",
     "string_type": lambda _: "must be a text",
     "too_short": lambda _: "must not be empty",
     "tuple_type": lambda _: "must be a list",
     "union_tag_invalid": lambda given: f"must be {_listed(given['expected_tags'])}",
-    "union_tag_not_found": lambda _: "is missing",
+    "union_tag_not_found": lambda _: "is missing: add it",
     "value_error": lambda raised: str(raised["error"]),
 }
 
 
-def describe_error(section: str, details: ErrorDetails) -> tuple[KeyPath, str]:
-    """The path of the setting, and what is wrong with its value."""
+#: Errors about what is not there, or about names.
+_WITHOUT_VALUE = {"missing", "union_tag_not_found"}
+
+
+def describe_error(section: str, details: ErrorDetails, values: Any) -> Mistake:
+    """The setting, and what is wrong with its value. ``values``: those of its section."""
     keys = [key for key in details["loc"] if isinstance(key, str)]
     kind = details["type"]
     model = SECTIONS[section]
@@ -62,18 +84,37 @@ def describe_error(section: str, details: ErrorDetails) -> tuple[KeyPath, str]:
     if kind.startswith("union_tag"):
         path = (*path, "type")
     if kind == "extra_forbidden":
-        return path, unknown_key(path[-1], model.model_fields)
+        return Mistake(path, unknown_key("setting", path[-1], model.model_fields))
     if kind == "model_attributes_type":
         noun = {"exports": "destination"}.get(section, "store")
-        return path, f"{unknown_key(path[-1], model.model_fields)} (each {noun} is a table)"
+        unknown = unknown_key("setting", path[-1], model.model_fields)
+        return Mistake(path, f"{unknown} (each {noun} is a table)")
+    context = details.get("ctx", {})
+    if isinstance(wrong := context.get("error"), WrongSetting):
+        path = (*path, wrong.key)
+        return Mistake(path, wrong.why, _value_at(path, values))
     say = _BY_TYPE.get(kind)
-    return path, say(details.get("ctx", {})) if say else details["msg"]
+    what = say(context) if say else details["msg"]
+    if kind in _WITHOUT_VALUE or (kind == "value_error" and isinstance(details["input"], dict)):
+        return Mistake(path, what)
+    return Mistake(path, what, shown_value(path, details["input"]))
 
 
-def unknown_key(name: str, known: Iterable[str]) -> str:
+def unknown_key(noun: str, name: str, known: Iterable[str]) -> str:
     """The error for an unknown name, with the nearest known one."""
-    nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return "is not known" + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+    nearest = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    remedy = (
+        f"did you mean {nearest[0]!r}?" if nearest else "remove it, or install a version that does"
+    )
+    return f"imaged {version('imaged')} does not know this {noun}; {remedy}"
+
+
+def _value_at(path: KeyPath, values: Any) -> str | None:
+    for key in path[1:]:
+        if not isinstance(values, Mapping) or key not in values:
+            return None
+        values = values[key]
+    return None if isinstance(values, Mapping) else shown_value(path, values)
 
 
 def _listed(tags: str) -> str:

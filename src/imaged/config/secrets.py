@@ -14,9 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from imaged.config.layers import Layer, set_at_path, variable
 from imaged.config.model import SECTIONS, KeyPath, field_at_path
-from imaged.config.problems import Problem
+from imaged.config.problems import Mistake, Problem
 from imaged.config.sections import is_secret
 
+CREDENTIALS = "credentials"
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 CATALOG_URL_PATH = ("catalog", "url")
 
@@ -24,7 +25,7 @@ CATALOG_URL_PATH = ("catalog", "url")
 def misplaced_secrets(layers: Sequence[Layer]) -> list[Problem]:
     """Problems for secrets in settings files; each says where the secret belongs."""
     return [
-        layer.problem(path, why)
+        layer.problem(Mistake(path, why))
         for layer in layers
         for path, value in _settings(layer.values)
         if (why := _misplacement(path, value))
@@ -35,8 +36,12 @@ def read_credentials(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
     """Read systemd's credentials; names that are not like settings are ignored."""
     values: dict[str, Any] = {}
     problems: list[Problem] = []
-    layer = Layer("credentials", values)
-    for file in _files(environment.get(CREDENTIALS_VARIABLE, "")):
+    layer = Layer(CREDENTIALS, values)
+    try:
+        files = _files(environment.get(CREDENTIALS_VARIABLE, ""))
+    except OSError as error:
+        return layer, [Problem(layer.origin, None, f"cannot be read: {error.strerror}")]
+    for file in files:
         *section, name = file.name.split(".")
         path = (*section, f"{name}_file")
         if field_at_path(path) is not None:
@@ -46,6 +51,18 @@ def read_credentials(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
                 Problem(layer.origin, file.name, "is not the name of a setting that a file can set")
             )
     return layer, problems
+
+
+def may_be_hidden(problem: Problem, environment: Mapping[str, str]) -> bool:
+    """Whether the problem may be that systemd shows its credentials to the daemon alone, and not to
+    the check before a reload.
+    """
+    _, troubles = read_credentials(environment)
+    if not any(trouble.key is None for trouble in troubles):
+        return False
+    if problem.origin == CREDENTIALS:
+        return True
+    return (problem.key or "").endswith("_file") and problem.value is None
 
 
 def _misplacement(path: KeyPath, value: object) -> str:

@@ -12,7 +12,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
-from imaged.config.types import CatalogUrl, Duration, MetricsAddress, NonEmptyTuple, PlainTuple
+from imaged.config.types import (
+    CatalogUrl,
+    Duration,
+    MetricsAddress,
+    NonEmptyTuple,
+    PlainTuple,
+    WrongSetting,
+)
 
 Role = Literal["api", "scrubber", "tasks"]
 
@@ -146,9 +153,9 @@ class ClaimsSection(Section):
     @model_validator(mode="after")
     def _require_long_lease(self) -> ClaimsSection:
         if not self.renew_every:
-            raise ValueError("renew_every must be more than 0")
+            raise WrongSetting("renew_every", "must be more than 0")
         if self.lease < 3 * self.renew_every:
-            raise ValueError("lease must be at least three times renew_every")
+            raise WrongSetting("lease", "must be at least three times renew_every")
         return self
 
 

@@ -22,6 +22,7 @@ from imaged.config.types import (
     PositiveDuration,
     SecretText,
     Size,
+    WrongSetting,
     is_store_name,
 )
 
@@ -103,7 +104,7 @@ class S3BaseSection(Section):
         has_secret = bool(self.secret_key or self.secret_key_file)
         if has_access != has_secret:
             given, missing = ("access", "secret") if has_access else ("secret", "access")
-            raise ValueError(f"has the {given} key, and the {missing} key is missing")
+            raise WrongSetting(f"{missing}_key_file", f"must be set, because the {given} key is")
         return self
 
     def is_same_place(self, other: S3BaseSection) -> bool:
@@ -161,10 +162,10 @@ class StoresSection(Section):
     @model_validator(mode="after")
     def _require_known_default(self) -> StoresSection:
         if wrong := [name for name in self.by_name if not is_store_name(name)]:
-            raise ValueError(f"{wrong[0]} is not a valid name for a store: use a-z, 0-9, - and _")
+            raise WrongSetting(wrong[0], "is not a valid name for a store: use a-z, 0-9, - and _")
         if self.default not in self.by_name:
             names = ", ".join(self.by_name) or "none"
-            raise ValueError(f"default must be the name of a store; there is {names}")
+            raise WrongSetting("default", f"must be the name of a store; there is {names}")
         return self
 
     @model_validator(mode="after")
@@ -172,11 +173,11 @@ class StoresSection(Section):
         for (one, here), (other, there) in combinations(self.by_name.items(), 2):
             match here, there:
                 case (FilesystemSection(), FilesystemSection()) if here.is_same_place(there):
-                    raise ValueError(
-                        f"{one} and {other} must not have the same folder, or one in the other"
+                    raise WrongSetting(
+                        other, f"must not have the same folder as {one}, or one in the other"
                     )
                 case (S3Section(), S3Section()) if here.is_same_place(there):
-                    raise ValueError(
-                        f"{one} and {other} must not have the same bucket and the same prefix"
+                    raise WrongSetting(
+                        other, f"must not have the same bucket and the same prefix as {one}"
                     )
         return self

@@ -18,6 +18,7 @@ from imaged.config.types import (
     Port,
     Size,
     TypeLimits,
+    WrongSetting,
 )
 
 
@@ -85,11 +86,11 @@ class TasksSection(Section):
     @model_validator(mode="after")
     def _require_positive_intervals(self) -> TasksSection:
         if not self.poll_every:
-            raise ValueError("poll_every must be more than 0")
+            raise WrongSetting("poll_every", "must be more than 0")
         if not self.stalled_after:
-            raise ValueError("stalled_after must be more than 0")
+            raise WrongSetting("stalled_after", "must be more than 0")
         if not self.longest_pending:
-            raise ValueError("longest_pending must be more than 0")
+            raise WrongSetting("longest_pending", "must be more than 0")
         return self
 
 

@@ -71,6 +71,7 @@ class Daemon:
                 drivers.catalog,
                 self._services.traffic,
                 lambda: self._task_runner.running,
+                self._services.health,
                 roles=self._config.daemon.roles,
                 next_scrub=lambda: self._background_jobs.next_in("scrubber"),
             )
@@ -172,11 +173,13 @@ class Daemon:
             self._metrics_endpoint.apply(changes.config)
         except (ConfigInvalid, ImagedError) as error:
             rejected = True
-            log.error("config.rejected", problems=str(error).splitlines())  # noqa: TRY400 - expected, without traceback
+            for why in str(error).splitlines():
+                log.error("config.rejected", why=why)  # noqa: TRY400 - expected, without traceback
         else:
             self._apply(changes)
         self._metrics_endpoint.instruments.reloaded(successfully=not rejected)
-        self._status_reporter.reloaded(rejected=rejected)
+        self._services.health.is_reload_rejected = rejected
+        self._status_reporter.reloaded()
 
     def _apply(self, changes: ConfigChanges) -> None:
         self._config = changes.config

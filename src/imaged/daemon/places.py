@@ -23,7 +23,14 @@ from imaged.config.stores import (
     S3Section,
     StoresSection,
 )
-from imaged.core.errors import ExportError, ImagedError, StoreError, StoreFull
+from imaged.core.errors import (
+    ExportError,
+    ExportKeyUnreadable,
+    ImagedError,
+    StoreError,
+    StoreFull,
+    StoreKeyUnreadable,
+)
 from imaged.core.place_marker import PlaceKind
 from imaged.daemon.settings import filesystem_settings, password_file, s3_settings
 from imaged.exports.filesystem import FilesystemExport
@@ -256,5 +263,5 @@ def _build_destination(
 
             try:
                 return S3Export(name, s3_settings(name, section))
-            except StoreError as error:  # its keys cannot be read
-                raise ExportError(name, error.why) from error
+            except StoreKeyUnreadable as error:
+                raise ExportKeyUnreadable(name, error.why) from error

@@ -46,7 +46,7 @@ async def find_problems(
         problems.append(Problem("catalog", "catalog.url", str(error)))
     else:
         problems += await _find_in_new_catalog(config)
-    problems += _problems_of_tokens(config)
+    problems += find_token_problems(config)
     try:
         build_fetcher(config)
     except CertificatesRefused as error:
@@ -58,7 +58,8 @@ async def find_problems(
     return problems
 
 
-def _problems_of_tokens(config: Config) -> Iterator[Problem]:
+def find_token_problems(config: Config) -> Iterator[Problem]:
+    """Yield the problems of the files that a reload reads beside the settings."""
     files: list[tuple[str, str, Callable[[Path], object]]] = []
     if config.auth.method == "token":
         files.append(("auth.token_file", config.auth.token_file, TokenFile))

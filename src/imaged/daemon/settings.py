@@ -18,7 +18,7 @@ from imaged.config.stores import FilesystemBaseSection, FilesystemSection, S3Bas
 from imaged.conversion.qemu_img import QemuImgSettings
 from imaged.conversion.scratch import ScratchSettings
 from imaged.core.disk_format import FormatPolicy
-from imaged.core.errors import StoreError
+from imaged.core.errors import StoreKeyUnreadable
 from imaged.core.ledger import StrayLimits
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.server.settings import ConnectionSettings, MinimumRate, TcpAddress
@@ -103,7 +103,7 @@ def filesystem_settings(store: FilesystemBaseSection) -> FilesystemSettings:
 
 
 def s3_settings(name: str, store: S3BaseSection) -> S3Settings:
-    """Settings of an S3 store. Raises StoreError if its keys cannot be read."""
+    """Settings of an S3 store. Raises StoreKeyUnreadable."""
     return settings_for(
         store,
         S3Settings,
@@ -115,7 +115,7 @@ def s3_settings(name: str, store: S3BaseSection) -> S3Settings:
 
 
 def _secret(store: str, given: SecretStr | None, file: str) -> Secret | None:
-    """Return the key: a value takes precedence over a file. Raises StoreError."""
+    """Return the key: a value takes precedence over a file. Raises StoreKeyUnreadable."""
     if given is not None:
         return Secret(given.get_secret_value())
     if not file:
@@ -124,7 +124,7 @@ def _secret(store: str, given: SecretStr | None, file: str) -> Secret | None:
         return read_secret(Path(file))
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it holds no key"
-        raise StoreError(store, f"cannot read the key in {file}: {why}") from error
+        raise StoreKeyUnreadable(store, f"cannot read the key in {file}: {why}") from error
 
 
 def store_facts(config: Config) -> Sequence[StoreFacts]:

@@ -19,6 +19,7 @@ from imaged.core.errors import CatalogError
 from imaged.core.lifecycle import Status
 from imaged.ports.catalog import StatusCatalog
 from imaged.process.sd_notify import SystemdNotifier
+from imaged.services.health import Health
 from imaged.services.traffic import Rate, Traffic
 from imaged.units import approximate_size, pluralize, short_duration
 
@@ -50,6 +51,7 @@ class StatusReporter:
         catalog: StatusCatalog,
         traffic: Traffic,
         running: Callable[[], Collection[str]],
+        health: Health,
         *,
         roles: Collection[Role],
         next_scrub: Callable[[], timedelta | None],
@@ -63,7 +65,7 @@ class StatusReporter:
         self._next_scrub = next_scrub
         self._received, self._sent = Rate(), Rate()
         self._pending: int | None = None
-        self._was_rejected = False
+        self._health = health
         self._draining_until: float | None = None
 
     def start(self, tasks: TaskGroup) -> None:
@@ -76,9 +78,8 @@ class StatusReporter:
         """Report that a reload has begun."""
         self._notifier.reloading()
 
-    def reloaded(self, *, rejected: bool) -> None:
+    def reloaded(self) -> None:
         """Report the end of a reload."""
-        self._was_rejected = rejected
         self._notifier.ready(self.status_text())
 
     def draining(self, timeout: timedelta) -> None:
@@ -96,10 +97,16 @@ class StatusReporter:
     def status_text(self) -> str:
         """Return the current status line."""
         if self._draining_until is None:
-            state = "ready, but the last reload was rejected" if self._was_rejected else "ready"
-            return status_line(state, self._activity())
+            return status_line(self._state(), self._activity())
         left = max(self._left(self._draining_until), timedelta(0))
         return status_line(f"draining for {short_duration(left)} at most", self._transfers())
+
+    def _state(self) -> str:
+        """The same as ``/readyz`` says."""
+        troubles = ", ".join(self._health.known_troubles())
+        state = f"not ready: {troubles}" if troubles else "ready"
+        rejected = self._health.is_reload_rejected
+        return f"{state}, but the last reload was rejected" if rejected else state
 
     def _activity(self) -> Activity:
         return replace(
@@ -121,11 +128,14 @@ class StatusReporter:
     async def _report_forever(self) -> None:
         while True:
             await anyio.sleep(STATUS_INTERVAL_SECONDS)
+            if self._health.known_troubles():  # so that their end is reported soon
+                await self._health.troubles()
             self.report()
 
     async def _summarize_forever(self) -> None:
         while True:
             await self._count()
+            await self._health.troubles()
             self.report()
             await anyio.sleep(SUMMARY_INTERVAL_SECONDS)
 

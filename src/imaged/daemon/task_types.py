@@ -48,6 +48,8 @@ IMPORT_CHECK_GROUP = "imaged.import_checks"
 class TaskTypeRefused(ImagedError):
     """A task type of a deployer cannot be loaded."""
 
+    needs_correction = True
+
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The task type of the entry point {name!r} cannot be used: {why}.")
 
@@ -116,6 +118,8 @@ def _clone(resources: TaskResources, remote: RemoteImageClient) -> Clone:
 class CertificatesRefused(ImagedError):
     """The file of trusted certificate authorities cannot be read."""
 
+    needs_correction = True
+
     def __init__(self, path: Path | None, error: OSError) -> None:
         super().__init__(f"fetch.ca_file, {path}, cannot be used: {error.strerror or error}.")
 
@@ -154,6 +158,8 @@ def build_fetcher(config: Config) -> Fetcher:
 
 class ImportCheckRefused(ImagedError):
     """An import check of a deployer cannot be loaded."""
+
+    needs_correction = True
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"The import check of the entry point {name!r} cannot be used: {why}.")

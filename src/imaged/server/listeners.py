@@ -23,6 +23,9 @@ BACKLOG = 1024
 SOCKET_MODE = 0o660  # members of the group may connect
 LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
 
+#: Not permitted, or a file in the way: other addresses become free, or their network comes up.
+_LASTING = {errno.EACCES, errno.EPERM, errno.EEXIST}
+
 
 class CannotListen(ImagedError):
     """An address is in use, or does not belong to this machine."""
@@ -31,10 +34,13 @@ class CannotListen(ImagedError):
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else error.strerror or error  # names have others
         super().__init__(f"Cannot listen on {address}: {why}.")
+        self.needs_correction = number in _LASTING
 
 
 class SocketRefused(ImagedError):
     """A socket that systemd passed cannot be used."""
+
+    needs_correction = True
 
 
 @contextmanager

@@ -32,6 +32,7 @@ HEALTH_CACHE_SECONDS = 2.0
 CHECK_TIMEOUT_SECONDS = 2.0
 SHOWN_SILENT_LEASES = 10  # how long a silent instance is shown, in leases
 UNREGISTER_SECONDS = 5
+RELOAD_REJECTED = "the last reload was rejected, and the old settings are in use; the log says why"
 MAX_TROUBLES = 20  # shown to operators; the log has all of them
 MAX_TROUBLE_LENGTH = 300  # characters
 
@@ -41,8 +42,9 @@ class HealthCatalog(StatusCatalog, PlaceCatalog, Protocol):
 
 
 class Health:
-    """Checks the parts on request. ``draining`` is set when the instance stops. ``degraded_parts``
-    returns the names of failed parts that the instance can work without: export destinations.
+    """Checks the parts on request. ``draining`` is set when the instance stops,
+    ``is_reload_rejected`` after a reload. ``degraded_parts`` returns the names of failed parts that
+    the instance can work without: export destinations.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Health:
         degraded_parts: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.draining = False
+        self.is_reload_rejected = False
         self.degraded_parts = degraded_parts
         self._parts: Mapping[str, Callable[[], Awaitable[None]]] = {
             "catalog": catalog.check,
@@ -73,11 +76,15 @@ class Health:
             if anyio.current_time() >= self._looks_again_at:
                 await self._look()
                 self._looks_again_at = anyio.current_time() + self.cache_seconds
+        return self.known_troubles()
+
+    def known_troubles(self) -> Sequence[str]:
+        """The parts that failed at the last check."""
         return tuple(name for name, problem in self._problems.items() if problem.text)
 
     def warnings(self) -> Sequence[str]:
         """Problems that do not prevent the work, as of the last check."""
-        return self._warnings
+        return (RELOAD_REJECTED, *self._warnings) if self.is_reload_rejected else self._warnings
 
     async def _look(self) -> None:
         async with anyio.create_task_group() as tasks:

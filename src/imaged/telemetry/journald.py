@@ -28,7 +28,7 @@ PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  #
 RESERVED_FIELDS = frozenset({"MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER"})
 
 #: Not repeated in MESSAGE, which starts with the event and has one line.
-OMITTED_FIELDS = frozenset({"event", "exception"})
+OMITTED_FIELDS = frozenset({"event", "exception", "why"})
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 _TOO_LARGE = {errno.EMSGSIZE, errno.ENOBUFS}
@@ -68,16 +68,24 @@ def journal_fields(event: Mapping[str, Any]) -> dict[str, str]:
     facts = {name: value for name, value in event.items() if name not in {"timestamp", "level"}}
     return {
         "MESSAGE": _message(facts),
-        "PRIORITY": str(PRIORITIES.get(event.get("level", ""), PRIORITIES["info"])),
+        "PRIORITY": str(priority(event)),
         "SYSLOG_IDENTIFIER": IDENTIFIER,
         **{_name(name): _text(value) for name, value in facts.items()},
     }
 
 
+def priority(event: Mapping[str, Any]) -> int:
+    """Return the level of an event as syslog(3) has it."""
+    return PRIORITIES.get(event.get("level", ""), PRIORITIES["info"])
+
+
 def _message(facts: Mapping[str, Any]) -> str:
     told = (name for name in facts if name not in OMITTED_FIELDS)
     words = [f"{name}={_word(_text(facts[name]))}" for name in told]
-    return " ".join([_text(facts.get("event")), *words])
+    event = _text(facts.get("event"))
+    if "why" in facts:  # a sentence for people: no quotes around it
+        event = f"{event}: {_text(facts['why'])}"
+    return " ".join([event, *words])
 
 
 def _word(text: str) -> str:

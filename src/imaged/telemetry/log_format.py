@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
 
-from imaged.telemetry.journald import journal_fields, send_to_journal
+from imaged.telemetry.journald import journal_fields, priority, send_to_journal
 from imaged.telemetry.sanitize import escape, shorten
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def final_processors(chosen: LogFormat, output: TextIO) -> list[Processor]:
         renderer = structlog.dev.ConsoleRenderer(colors=output.isatty(), pad_event_to=24)
         return [shorten, escape, renderer]
     if chosen == "journal":
-        return [shorten, to_journal, put_first, to_json]
+        last = to_json_with_priority if is_journal(output) else to_json
+        return [shorten, to_journal, put_first, last]
     return [shorten, put_first, to_json]
 
 
@@ -55,6 +56,11 @@ def put_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
 def to_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """Return a JSON object on one line, in ASCII."""
     return json.dumps(event)
+
+
+def to_json_with_priority(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """Return the same behind the level as the journal reads it in a line: ``<3>``, sd-daemon(3)."""
+    return f"<{priority(event)}>{to_json(logger, method, event)}"
 
 
 def to_journal(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -33,7 +33,7 @@ COUNT_EVENT = "log.repeated"
 #: Limited at any level: any client can cause them.
 LIMITED_EVENTS = frozenset({"request.refused"})
 #: An operator waits for each.
-UNLIMITED_EVENTS = frozenset({"config.rejected", "config.restart_needed"})
+UNLIMITED_EVENTS = frozenset({"config.rejected", "config.restart_needed", "daemon.start_failed"})
 
 EventKind = tuple[object, ...]
 

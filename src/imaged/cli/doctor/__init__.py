@@ -26,8 +26,8 @@ def doctor(file: Path | None, *, as_json: bool) -> int:
     """Check everything that a daemon needs, and say what to do.
 
     Settings and their permissions, secrets, stores (with a test upload), free space, catalog,
-    clocks, leases, limits, systemd's unit, addresses. Run it as the daemon's user:
-    sudo -u imaged imaged doctor.
+    clocks, leases, limits, systemd's unit, addresses. Root checks as the user that owns the
+    stores.
 
     Exit code 0: no findings; 1: warnings; 2: problems.
     """
@@ -52,8 +52,9 @@ async def run_checks(file: Path | None) -> list[Finding]:
         check_open_files,
         check_time_synchronization,
     )
-    from imaged.config import ConfigInvalid, load
+    from imaged.config import ConfigInvalid, find_sources, load
 
+    sources = find_sources(file)
     began = ClockSample.now()
     findings: list[Finding] = []
     try:
@@ -63,8 +64,9 @@ async def run_checks(file: Path | None) -> list[Finding]:
             problem("configuration", str(one), "Correct it; imaged check-config checks again.")
             for one in error.problems
         ]
+        findings.append(ok("configuration", str(sources)))
     else:
-        findings.append(ok("configuration", "Every setting is understood."))
+        findings.append(ok("configuration", f"Every setting is understood. {sources}"))
         findings += await _check_configured(file, config)
     findings += [
         check_open_files(),
@@ -75,11 +77,15 @@ async def run_checks(file: Path | None) -> list[Finding]:
 
 
 async def _check_configured(file: Path | None, config: Config) -> list[Finding]:
+    from imaged.cli.doctor.addresses import check_addresses
     from imaged.cli.doctor.catalog import check_catalog
     from imaged.cli.doctor.files import check_files
-    from imaged.cli.doctor.host import check_addresses, check_unit
+    from imaged.cli.doctor.host import check_unit
+    from imaged.cli.doctor.user import become_daemon_user
 
-    findings = list(check_files(file, config))
+    user = become_daemon_user(config)
+    findings = [ok("user", f"It checks as {user}, the owner of the stores.")] if user else []
+    findings += check_files(file, config)
     findings += await _check_stores(config)
     findings += [finding async for finding in check_catalog(config)]
     findings += check_unit(config)

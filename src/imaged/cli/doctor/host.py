@@ -1,23 +1,18 @@
-"""Checks of the machine: clock, limit of open files, systemd's unit, and addresses."""
+"""Checks of the machine: clock, limit of open files, and systemd's unit."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 import resource
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from imaged.cli.doctor.finding import Finding, ok, problem, warning
-from imaged.cli.transfers import reachable_url
-from imaged.client.errors import ClientError, ConnectionFailed
-from imaged.client.http_session import open_http_session, read_endpoint
+from imaged.cli.doctor.finding import Finding, ok, warning
 from imaged.config import Config
 from imaged.config.stores import FilesystemSection
-from imaged.server.settings import Address, TcpAddress, UnixAddress
 from imaged.units import format_duration, parse_duration
 
 MIN_OPEN_FILES = 4096  # a connection and a file for each of 1,000 transfers, and as many idle ones
@@ -32,7 +27,6 @@ UNIT_FOLDERS = tuple(
 )
 STATE_FOLDER = Path("/var/lib")
 TIME_UNITS: Mapping[str, str] = {"min": "m", "sec": "s", "s": "s", "h": "h", "hr": "h", "": "s"}
-READINESS_PATH = "/readyz"
 
 Directives = Mapping[str, Sequence[str]]
 
@@ -146,6 +140,8 @@ def _check_write_paths(config: Config, directives: Directives) -> Iterator[Findi
 
 
 def _check_stop_timeout(config: Config, directives: Directives) -> Iterator[Finding]:
+    if directives.get("Type", [""])[-1].startswith("notify"):
+        return  # a drain asks for more time, as long as it needs it
     patience = read_time_span(directives.get("TimeoutStopSec", ["90s"])[-1])
     drain = config.daemon.drain_timeout
     if patience is not None and patience <= drain:
@@ -167,63 +163,3 @@ def read_time_span(text: str) -> timedelta | None:
             return None
         total += parse_duration(f"{number}{unit}")
     return total
-
-
-async def check_addresses(config: Config) -> AsyncIterator[Finding]:
-    """Check each address; a daemon that is not running is no problem."""
-    for finding in _check_metrics_addresses(config):
-        yield finding
-    if "api" not in config.daemon.roles:
-        return
-    for address in config.api.bind:
-        yield await _check_address(address)
-
-
-def _check_metrics_addresses(config: Config) -> Iterator[Finding]:
-    """Warn of metrics addresses that other machines reach without a token."""
-    for address in config.metrics.bind:
-        if isinstance(address, TcpAddress) and not address.is_local_only:
-            subject = f"metrics at {address}"
-            if config.metrics.token_file:
-                yield ok(subject, "Readers need the token.")
-            else:
-                yield warning(
-                    subject,
-                    "Every client that reaches the address can read them.",
-                    "Set metrics.token_file, or use an address that only this machine can reach.",
-                )
-
-
-async def _check_address(address: Address) -> Finding:
-    subject = f"address {address}"
-    where = reachable_url((address,))
-    if where is None:
-        return ok(subject, "The system will choose a port.")
-    try:
-        async with (
-            open_http_session(read_endpoint(where)) as session,
-            session.ask("GET", READINESS_PATH),
-        ):
-            return ok(subject, "A daemon answers there, and is ready.")
-    except ConnectionFailed:
-        return _no_answer(subject, address)
-    except ClientError as error:
-        return problem(
-            subject,
-            f"The service that answers there is not ready: {error}",
-            "See its log: journalctl -u imaged",
-        )
-
-
-def _no_answer(subject: str, address: Address) -> Finding:
-    if isinstance(address, UnixAddress) and not _can_be_made(address.path):
-        return warning(
-            subject,
-            f"No daemon answers there, and no socket can be created in {address.path.parent}.",
-            "RuntimeDirectory of the unit creates a folder in /run; create others yourself.",
-        )
-    return ok(subject, "No daemon answers there yet.")
-
-
-def _can_be_made(path: Path) -> bool:
-    return os.access(path.parent, os.W_OK | os.X_OK)

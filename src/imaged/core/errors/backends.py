@@ -18,6 +18,13 @@ class StoreError(ImagedError):
         self.why = why
 
 
+class StoreKeyUnreadable(StoreError):
+    """A file that holds a key of the store cannot be read, or holds no key."""
+
+    remedy = "Have the operator correct the file that the log names."
+    needs_correction = True
+
+
 class StoreFull(StoreError):
     """No space is left, or less than must stay free."""
 
@@ -82,6 +89,13 @@ class ExportError(ImagedError):
     def __init__(self, destination: str, why: str) -> None:
         super().__init__(f"The export destination {destination!r} {why}.")
         self.destination = destination
+
+
+class ExportKeyUnreadable(ExportError):
+    """A file that holds a key of the destination cannot be read, or holds no key."""
+
+    remedy = "Have the operator correct the file that the log names."
+    needs_correction = True
 
 
 class ExportExists(ExportError):

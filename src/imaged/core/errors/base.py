@@ -12,6 +12,8 @@ class ImagedError(Exception):
     ``remedy``: what the client, user or operator can do; the pages of the reference show it.
     ``client_text``: the text for clients, where the other one has paths, hosts or keys, which
     belong in the log only; a name of an attribute in braces stands for its value.
+    ``needs_correction``: whether a start that failed so fails again until an operator has corrected
+    the configuration; otherwise what is missing may come back by itself.
     Subclasses have those of their base, unless they set others.
     """
 
@@ -19,6 +21,7 @@ class ImagedError(Exception):
     http_status: int | None = None
     remedy: str = ""
     client_text: str = ""
+    needs_correction: bool = False
 
     def __init__(self, *facts: object) -> None:
         super().__init__(self.sentence.format(*facts))
