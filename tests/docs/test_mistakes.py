@@ -1,0 +1,59 @@
+"""Every mistake in the settings that the page shows is answered with all that mends it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from imaged.config.model import SECTIONS
+from references.mistakes import Example, examples
+
+REMEDY = re.compile(
+    r"must|write|did you mean '\w+'\?|remove it, or install|add it|name a file|use a-z|[Cc]hoose"
+)
+WITHOUT_VALUE = re.compile(
+    r"does not know|is missing|must be set|is a secret|contains a password|not valid TOML"
+    r"|a valid name|the same (folder|bucket|place)"
+)
+
+
+@pytest.fixture(scope="module")
+def shown() -> Sequence[Example]:
+    """Run once: a file for each value of each setting."""
+    return list(examples())
+
+
+def line_of_key(text: str, key: str) -> int:
+    """The line that sets the key, or the header of its table if the key is missing."""
+    *table, name = key.split(".")
+    head = 0 if table else 1
+    for number, line in enumerate(text.splitlines(), 1):
+        if line in {f"[{'.'.join(table)}]", f"[{key}]"}:
+            head = number
+        elif head and line.startswith(f"{name} = "):
+            return number
+    return head
+
+
+def test_each_section_has_its_mistakes(shown: Sequence[Example]) -> None:
+    """Of each at least a value that is wrong, and a setting that is unknown."""
+    for section in SECTIONS:
+        told = [one for one in shown if (one.problem.key or "").startswith(f"{section}.")]
+        assert any("does not know this setting" in one.answer for one in told)
+        assert any("must" in one.answer and one.problem.value for one in told)
+
+
+def test_each_answer_names_file_line_value_and_remedy(shown: Sequence[Example]) -> None:
+    """All four; the value wherever there is one that is no secret."""
+    assert len(shown) > 100
+    for one in shown:
+        answer, problem = one.answer, one.problem
+        line = 1 if problem.key is None else line_of_key(one.text, problem.key)
+        where = f"imaged.toml:{line}: " + (f"{problem.key}: " if problem.key else "")
+        assert answer.startswith(where), answer
+        assert REMEDY.search(answer) or "Expected" in answer, answer
+        written = one.text.splitlines()[line - 1].partition(" = ")[2].strip('[]"')
+        has_value = "; here it is " in answer or (written and written in answer)
+        assert has_value or WITHOUT_VALUE.search(answer) or "access_key" in answer, answer
