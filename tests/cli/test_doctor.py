@@ -293,6 +293,7 @@ def test_the_files_that_were_read_are_named(workspace: Workspace) -> None:
     assert str(find_sources(environment={}, default_file=missing)) == (
         f"There is no {missing}. All settings have their defaults."
     )
+    assert str(find_sources(missing, environment={})) == "No file was read."
 
 
 def test_a_problem_is_told_with_the_line_of_its_setting(workspace: Workspace) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from imaged.cli.output import local_time, print_json, print_table, printable
-from imaged.cli.push import VISIBILITIES, Property
+from imaged.cli.push import VISIBILITIES, property_option
 from imaged.cli.transfers import TransferOptions, service_options
 from imaged.units import approximate_duration, approximate_size, pluralize
 
@@ -72,15 +72,7 @@ def show(image: str, *, options: TransferOptions) -> None:
     "--protected/--unprotected", default=None, help="Whether it is protected from deletion."
 )
 @click.option("--tag", "tags", multiple=True, help="A tag to add; can be given several times.")
-@click.option(
-    "-p",
-    "--property",
-    "properties",
-    metavar="KEY=VALUE",
-    type=Property(),
-    multiple=True,
-    help="A property to set; can be given several times.",
-)
+@property_option("A property to set; can be given several times.")
 @click.option(
     "--unset",
     metavar="KEY",

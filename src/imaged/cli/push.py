@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imaged.cli.completion import complete_store
+from imaged.cli.options import F
 from imaged.cli.output import print_json, printable
 from imaged.cli.transfers import TransferOptions, transfer_options
 from imaged.core.attributes import NOTICE
@@ -39,6 +40,19 @@ class Property(click.ParamType[tuple[str, str]]):
         return name, text
 
 
+def property_option(help_text: str) -> Callable[[F], F]:
+    """``--property KEY=VALUE``, several times."""
+    return click.option(
+        "-p",
+        "--property",
+        "properties",
+        metavar="KEY=VALUE",
+        type=Property(),
+        multiple=True,
+        help=help_text,
+    )
+
+
 @click.command()
 @click.argument(
     "source", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True)
@@ -52,15 +66,7 @@ class Property(click.ParamType[tuple[str, str]]):
     "--visibility", type=click.Choice(VISIBILITIES), help="Which other projects may see it."
 )
 @click.option("--tag", "tags", multiple=True, help="A tag; can be given several times.")
-@click.option(
-    "-p",
-    "--property",
-    "properties",
-    metavar="KEY=VALUE",
-    type=Property(),
-    multiple=True,
-    help="A property; can be given several times.",
-)
+@property_option("A property; can be given several times.")
 @click.option(
     "--store",
     shell_complete=complete_store,

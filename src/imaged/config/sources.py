@@ -34,9 +34,9 @@ class Sources:
         told = [f"There is no {self.missing}."] if self.missing else []
         told += [f"Read: {', '.join(self.files)}."] if self.files else []
         told += [f"Of the environment: {', '.join(self.variables)}."] if self.variables else []
-        if not self.files and not self.variables:
+        if self.missing and not self.files and not self.variables:
             told.append("All settings have their defaults.")
-        return " ".join(told)
+        return " ".join(told) or "No file was read."
 
     def locate(self, problem: Problem) -> Problem:
         """The problem with the place of its setting, if it is not a default."""
