@@ -359,6 +359,17 @@ def test_a_missing_folder_and_a_missing_file_are_problems(
     assert "Traceback" not in folder.stderr + file.stderr
 
 
+def test_a_missing_export_destination_is_told(workspace: Workspace) -> None:
+    """check-config names it: exports would fail, although the service starts without it."""
+    missing = workspace.folder / "not mounted"
+    workspace.write(f'[exports.backups]\ntype = "filesystem"\npath = "{missing}"')
+    done = workspace.imaged("check-config")
+
+    assert done.returncode == 1
+    assert "backups" in done.stderr
+    assert str(missing) in done.stderr
+
+
 @pytest.mark.parametrize("command", ["check-config", "serve", "status"])
 def test_a_newer_or_foreign_catalog_is_a_problem(workspace: Workspace, command: str) -> None:
     """Nothing is written into it."""
