@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from imaged.core.limits import GIB
-from imaged.daemon.status_reporter import Activity, status_line
+from imaged.daemon.systemd import Activity, status_line
 
 LINES = {
     "everything": (

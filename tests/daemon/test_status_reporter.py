@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from imaged.core.deletion import delete
-from imaged.daemon.status_reporter import StatusReporter
+from imaged.daemon.systemd import StatusReporter
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
 from imaged.process.sd_notify import SystemdNotifier

@@ -13,10 +13,15 @@ from typing import Any
 import pytest
 
 from imaged.config import Config, load
-from imaged.config.exports import EXPORT_TYPES
 from imaged.config.model import SECTIONS
 from imaged.config.sections import Section, is_reloadable, is_secret
-from imaged.config.stores import STORE_TYPES, FilesystemSection, S3Section, StoresSection
+from imaged.config.stores import (
+    EXPORT_TYPES,
+    STORE_TYPES,
+    FilesystemSection,
+    S3Section,
+    StoresSection,
+)
 from imaged.daemon import settings
 from support.settings import DEFAULT_CONFIG
 

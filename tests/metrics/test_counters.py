@@ -22,8 +22,7 @@ from imaged.core.errors import (
     WriteDiscarded,
 )
 from imaged.core.task import Task, cancel, pick_up, succeed, worker_lost, worker_stopped
-from imaged.metrics.background_meters import DutyMeter, TaskMeter
-from imaged.metrics.operation_meters import CatalogMeter, StoreMeters
+from imaged.metrics.operation_meters import CatalogMeter, DutyMeter, StoreMeters, TaskMeter
 from imaged.metrics.request_meters import Outcome, TransferMeter, outcome_of
 
 Values = Callable[..., float | None]

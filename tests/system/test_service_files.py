@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imaged.cli import EXIT_MISCONFIGURED
-from imaged.daemon.status_reporter import EXTEND_TIMEOUT
+from imaged.daemon.systemd import EXTEND_TIMEOUT
 from imaged.stores.s3.settings import S3Settings
 from imaged.units import parse_duration
 from support.settings import configured

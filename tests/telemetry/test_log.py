@@ -18,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 
 from imaged.telemetry import configure_log
-from imaged.telemetry.log_format import choose_format
+from imaged.telemetry.log import choose_format
 from support.log_capture import log_restored, logged
 
 log = structlog.get_logger()

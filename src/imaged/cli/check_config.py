@@ -65,7 +65,7 @@ def check_config(file: Path | None, *, settings_only: bool, as_json: bool) -> in
 def log_in_journal(problems: Sequence[Problem]) -> bool:
     """Log each problem, if standard error is connected to the journal: before a reload, it is."""
     from imaged.telemetry import configure_log
-    from imaged.telemetry.log_format import is_journal
+    from imaged.telemetry.log import is_journal
 
     if not is_journal(sys.stderr):
         return False

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.failed_start import tells_failed_start
 from imaged.cli.options import config_option, json_option
-from imaged.cli.output import local_time, print_json, print_table
+from imaged.cli.output import local_time, print_json, print_table, tells_failed_start
 from imaged.units import pluralize
 
 if TYPE_CHECKING:

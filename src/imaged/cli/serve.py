@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.failed_start import status_of, tells_failed_start
 from imaged.cli.options import config_option, json_option
+from imaged.cli.output import status_of, tells_failed_start
 
 if TYPE_CHECKING:
     from imaged.config.sections import Role

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pydantic import BeforeValidator
 from imaged.config.lines import line_of, line_of_mistake
 from imaged.config.model import KeyPath, field_at_path
 from imaged.config.problems import Mistake, Problem
-from imaged.config.relative_paths import with_absolute_paths
+from imaged.config.types import SQLITE_PREFIX, looks_absolute
 
 ENVIRONMENT_PREFIX = "IMAGED_"
 ENVIRONMENT_DELIMITER = "__"
@@ -101,7 +102,37 @@ def _parse_file(path: Path, data: bytes) -> Layer | Problem:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return Problem(str(path), None, f"{what}{_first_line(error)}", line_of_mistake(text, error))
-    return Layer(str(path), with_absolute_paths(values, path.parent.absolute()), text)
+    return Layer(str(path), _with_absolute_paths(values, path.parent.absolute()), text)
+
+
+def _with_absolute_paths(values: Mapping[str, Any], folder: Path, *path: str) -> dict[str, Any]:
+    """The values of a file; its relative paths begin at its folder, wherever imaged was started."""
+    return {
+        key: _with_absolute_paths(value, folder, *path, key)
+        if isinstance(value, Mapping)
+        else _absolute((*path, key), value, folder)
+        for key, value in values.items()
+    }
+
+
+def _absolute(path: KeyPath, value: Any, folder: Path) -> Any:
+    if not isinstance(value, str) or not value:
+        return value
+    if path == ("catalog", "url"):
+        file = value.removeprefix(SQLITE_PREFIX)
+        if file in {value, ""} or file.startswith((":", "/")) or looks_absolute(file):
+            return value
+        return f"{SQLITE_PREFIX}{_join(folder, file)}"
+    return _join(folder, value) if _is_path(path) and not value.startswith("/") else value
+
+
+def _is_path(path: KeyPath) -> bool:
+    field = field_at_path(path)
+    return field is not None and (field.annotation is Path or path[-1].endswith("_file"))
+
+
+def _join(folder: Path, text: str) -> str:
+    return os.path.normpath(folder / text)
 
 
 def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Problem]]:

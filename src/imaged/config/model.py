@@ -10,7 +10,6 @@ from pydantic.fields import FieldInfo
 
 from imaged.config.api import ApiSection
 from imaged.config.cleanup import ReconcileSection, ScrubberSection
-from imaged.config.exports import EXPORT_TYPES, ExportsSection
 from imaged.config.sections import (
     AuthSection,
     CatalogSection,
@@ -22,7 +21,7 @@ from imaged.config.sections import (
     Section,
     is_reloadable,
 )
-from imaged.config.stores import STORE_TYPES, StoresSection
+from imaged.config.stores import EXPORT_TYPES, STORE_TYPES, ExportsSection, StoresSection
 from imaged.config.tasks import ConversionSection, FetchSection, TasksSection
 from imaged.config.transfers import DownloadsSection, UploadsSection
 

@@ -1,7 +1,12 @@
-"""Problems of a configuration: all are reported at once, each with its place and its value."""
+"""Problems of a configuration: all are reported at once, each with its place and its value.
+
+A value that may be a secret, also one in a wrong place, is not shown.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,9 +15,17 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from imaged.config.model import SECTIONS, TABLE_TYPES, KeyPath
-from imaged.config.shown_values import shown_value
+from imaged.config.model import SECTIONS, TABLE_TYPES, KeyPath, field_at_path
+from imaged.config.sections import is_secret
 from imaged.config.types import WrongSetting
+from imaged.telemetry.sanitize import visible
+
+MAX_SHOWN_CHARACTERS = 60
+
+#: Their values may have passwords, in parts that are left out.
+_ADDRESSES = {"url", "endpoint", "public_url"}
+_PARAMETERS = re.compile(r"[?=\s]")
+_USER = re.compile(r"^(?P<scheme>\w*://)?.*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,39 @@ def unknown_key(noun: str, name: str, known: Iterable[str]) -> str:
         f"did you mean {nearest[0]!r}?" if nearest else "remove it, or install a version that does"
     )
     return f"imaged {version('imaged')} does not know this {noun}; {remedy}"
+
+
+def shown_value(path: KeyPath, value: Any) -> str | None:
+    """The value as TOML has it, shortened. Only its kind where it may be a secret: in tables, keys,
+    and the names of files, whose place a key may take; None for a text there.
+    """
+    field = field_at_path(path)
+    if field is None or isinstance(value, dict):
+        return _kind(value)
+    if is_secret(field) or path[-1].endswith("_file"):
+        return None if isinstance(value, str) else _kind(value)
+    if path[-1] in _ADDRESSES:
+        if not isinstance(value, str):
+            return _kind(value)
+        value = _PARAMETERS.split(_USER.sub(r"\g<scheme>***@", value))[0]
+    text = visible(json.dumps(value, ensure_ascii=False, default=str))
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…"
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case dict():
+            return "a table"
+        case str():
+            return "a text"
+        case bool():
+            return "true or false"
+        case list():
+            return "a list"
+        case int() | float():
+            return "a number"
+        case _:
+            return f"a {type(value).__name__}"
 
 
 def _value_at(path: KeyPath, values: Any) -> str | None:

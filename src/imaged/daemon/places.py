@@ -15,8 +15,8 @@ import structlog
 
 from imaged.catalogs.connect import open_if_current
 from imaged.config import Config
-from imaged.config.exports import ExportsSection
 from imaged.config.stores import (
+    ExportsSection,
     FilesystemBaseSection,
     FilesystemSection,
     S3BaseSection,

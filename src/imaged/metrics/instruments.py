@@ -10,9 +10,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
-from imaged.metrics.background_meters import DutyMeter, TaskMeter
 from imaged.metrics.counters import Counters, CountersCollector
-from imaged.metrics.operation_meters import CatalogMeter, StoreMeters
+from imaged.metrics.operation_meters import CatalogMeter, DutyMeter, StoreMeters, TaskMeter
 from imaged.metrics.process_collector import BuildCollector, LoopLagMonitor, ProcessCollector
 from imaged.metrics.request_meters import RequestMeter, TransferMeter
 from imaged.metrics.state_gauges import StateSnapshot, state_families

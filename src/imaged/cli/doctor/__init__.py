@@ -79,9 +79,8 @@ async def run_checks(file: Path | None) -> list[Finding]:
 async def _check_configured(file: Path | None, config: Config) -> list[Finding]:
     from imaged.cli.doctor.addresses import check_addresses
     from imaged.cli.doctor.catalog import check_catalog
-    from imaged.cli.doctor.files import check_files
+    from imaged.cli.doctor.files import become_daemon_user, check_files
     from imaged.cli.doctor.host import check_unit
-    from imaged.cli.doctor.user import become_daemon_user
 
     user = become_daemon_user(config)
     findings = [ok("user", f"It checks as {user}, the owner of the stores.")] if user else []

@@ -1,13 +1,19 @@
-"""Reports the activity of this instance to systemd every few seconds.
+"""Reports the activity of this instance to systemd every few seconds, and feeds its watchdog.
 
 The process itself knows traffic, tasks and jobs. The catalog counts the rest and is asked less
 often; if it does not answer, the line omits its counts. During a drain, each report also extends
 the stop timeout a little: systemd soon kills a drain that hangs, and waits for one that works.
+
+The watchdog is fed while the event loop runs and every driver responds. An error is a response:
+``/readyz`` and the log report a failing store, and a restart would not repair it. A restart does
+repair a call that never returns: a lost wake-up, exhausted threads, a blocked loop. Drivers have
+their own timeouts, so a call that takes longer than half of the watchdog's time hangs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -15,13 +21,16 @@ import anyio
 from anyio.abc import TaskGroup
 
 from imaged.config.sections import Role
-from imaged.core.errors import CatalogError
+from imaged.core.errors import CatalogError, StoreError
 from imaged.core.lifecycle import Status
+from imaged.daemon.drivers import Drivers
 from imaged.ports.catalog import StatusCatalog
 from imaged.process.sd_notify import SystemdNotifier
 from imaged.services.health import Health
 from imaged.services.traffic import Rate, Traffic
 from imaged.units import approximate_size, pluralize, short_duration
+
+HealthCheck = Callable[[], Awaitable[None]]
 
 STATUS_INTERVAL_SECONDS = 3
 SUMMARY_INTERVAL_SECONDS = 30
@@ -176,3 +185,30 @@ def _facts(activity: Activity) -> Iterator[str]:
 def _transfers(count: int, what: str, bytes_per_second: float) -> str:
     speed = f" ({approximate_size(int(bytes_per_second))}/s)" if count else ""
     return pluralize(count, what) + speed
+
+
+async def run_watchdog(notifier: SystemdNotifier, drivers: Drivers) -> None:
+    """Feed the watchdog twice per interval until cancelled; return at once without a watchdog."""
+    if notifier.watchdog is None:
+        return
+    half = notifier.watchdog / 2
+    checks = [drivers.catalog.check, *(store.check for store in drivers.stores.by_name.values())]
+    while True:
+        next_at = anyio.current_time() + half.total_seconds()
+        if await all_respond(checks, half):
+            notifier.feed_watchdog()
+        await anyio.sleep_until(next_at)
+
+
+async def all_respond(checks: Sequence[HealthCheck], within: timedelta) -> bool:
+    """Whether each check returns or raises in time."""
+    with anyio.move_on_after(within.total_seconds()) as scope:
+        async with anyio.create_task_group() as tasks:
+            for check in checks:
+                tasks.start_soon(_run_check, check)
+    return not scope.cancelled_caught
+
+
+async def _run_check(check: HealthCheck) -> None:
+    with suppress(CatalogError, StoreError):  # an error is a response
+        await check()
