@@ -308,7 +308,8 @@ class CatalogMachine(RuleBasedStateMachine):
         self._both(lambda catalog: catalog.summarize(), counted)
         for key in self.model.blobs:
             self._same_blob(key)
-        self.runner.run(audit(self.catalog))
+        for catalog in (self.model, self.catalog):  # both: it renews leases
+            self.runner.run(audit(catalog))
 
     def _put_off(self, key: str) -> None:
         self._both(lambda catalog: catalog.reschedule(key, "no"), undated)

@@ -189,6 +189,18 @@ class TasksContract:
         left = (await catalog.summarize()).held_tasks
         assert [one.task_id for one in left] == ["t1"]
 
+    async def test_leases_of_one_instant_lapse_by_token(self, catalog: Catalog) -> None:
+        """Two instances that look at once find them in the same order."""
+        claims = {new_claim(NO_DELAY): name for name in ("t1", "t2", "t3")}
+        for claim, name in claims.items():
+            await catalog.add_task(task(name))
+            await pick_up(catalog, name, claim)
+        await catalog.renew_leases(claims)
+
+        by_token = sorted(claims, key=lambda claim: claim.token)
+        expected = [LapsedClaim(claim, None, claims[claim]) for claim in by_token]
+        assert list(await catalog.find_lapsed(ALL)) == expected
+
     async def test_leases_of_tasks_are_leases(self, catalog: Catalog) -> None:
         """They are renewed, found when they expire, and end with the work."""
         for name in ("t1", "t2"):

@@ -115,7 +115,10 @@ def renew(db: Connection, held: Collection[Claim]) -> Collection[Claim]:
 
 
 def find_lapsed(db: Connection, limit: int) -> Sequence[LapsedClaim]:
-    """Read the claims whose leases expired, the longest first; then those dated too far ahead."""
+    """Read the claims whose leases expired, the longest first; then those dated too far ahead.
+
+    Those that expired in the same instant come in the order of their tokens.
+    """
     now = dialects.now(db)
     over = {"now": now, "most": limit}
     ahead = {**over, "latest": now + CLOCK_TOLERANCE}
@@ -127,7 +130,7 @@ def find_lapsed(db: Connection, limit: int) -> Sequence[LapsedClaim]:
         (row.until, LapsedClaim(rows.claim_of(row), None, row.id))
         for row in (*db.execute(_LAPSED_TASKS, over), *db.execute(_AHEAD_TASKS, ahead))
     ]
-    found.sort(key=lambda pair: pair[0])
+    found.sort(key=lambda pair: (pair[0], pair[1].claim.token))
     return [lapsed for _, lapsed in found[:limit]]
 
 

@@ -235,7 +235,7 @@ class LeaseCatalog(Protocol):
 
     async def find_lapsed(self, limit: int) -> Sequence[LapsedClaim]:
         """Claims whose leases expired, the longest first; then those dated by a clock that has gone
-        back since, which would otherwise last longer than a lease.
+        back since, which would otherwise last longer than a lease. Of one instant: by token.
         """
         ...
 

@@ -156,13 +156,12 @@ class MemoryCatalog(MemoryTasks):
         return standing
 
     async def find_lapsed(self, limit: int) -> Sequence[LapsedClaim]:
-        """Claims whose leases expired, the longest first."""
+        """Claims whose leases expired, the longest first; of one instant, by token."""
         await checkpoint()
-        due = self._due(self.leases.values(), lambda lease: lease[0])
+        by_token = sorted(self.leases.values(), key=lambda lease: lease[1].claim.token)
+        due = self._due(by_token, lambda lease: lease[0])
         latest = self._clock.now() + CLOCK_TOLERANCE
-        ahead = [
-            lease for lease in self.leases.values() if lease[0] - lease[1].claim.lease > latest
-        ]
+        ahead = [lease for lease in by_token if lease[0] - lease[1].claim.lease > latest]
         ahead.sort(key=lambda lease: lease[0])
         return [lapsed for _, lapsed in (*due, *ahead)][:limit]
 
