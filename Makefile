@@ -67,7 +67,7 @@ docs: $(VENV)/.docs ## write the pages that are made from the code, and HTML int
 install-system: ## as root: user, folders, service files and configuration
 	install -D -m 644 systemd/imaged.sysusers $(DESTDIR)/usr/lib/sysusers.d/imaged.conf
 	install -D -m 644 systemd/imaged.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/imaged.conf
-	install -D -m 644 -t $(DESTDIR)/etc/systemd/system systemd/*.service systemd/*.socket
+	install -D -m 644 -t $(DESTDIR)/etc/systemd/system systemd/*.service systemd/*.socket systemd/*.timer
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man1 docs/man/*.1
 	install -D -m 644 docs/completion/imaged.bash $(DESTDIR)/usr/share/bash-completion/completions/imaged
 	install -D -m 644 docs/completion/imaged.zsh $(DESTDIR)/usr/share/zsh/vendor-completions/_imaged

@@ -41,6 +41,7 @@ SLOW = (
 )
 #: What `make test` has of these all the same: one of each kind, and what is quick.
 QUICK = (
+    "catalogs/test_postgresql_programs.py",
     "catalogs/test_postgresql_url.py",
     "cli/test_all_commands.py",
     "cli/test_serve.py",

@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -35,14 +34,15 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
 @dataclass(frozen=True)
 class OnPostgresql(FolderBackend):
-    """The bytes in a folder, the facts in a database that has the name of the page."""
+    """The bytes in a folder, the facts in a database."""
 
     port: int = 0
+    database: str = ""
 
     @property
     def sections(self) -> Sections:
         """As the page on PostgreSQL says."""
-        url = f"postgresql://imaged@127.0.0.1:{self.port}/imaged"
+        url = f"postgresql://imaged@127.0.0.1:{self.port}/{self.database}"
         return {**super().sections, "catalog": {"url": url}}
 
     @property
@@ -59,9 +59,9 @@ class Operator:
     backup: Path
     server: Server | None = None
 
-    def follow(self, *blocks: str) -> str:
-        """Type blocks; each command must succeed. What they show."""
-        return "".join(self._type(line) for block in blocks for line in block.splitlines())
+    def follow(self, block: str) -> str:
+        """Type a block; each command must succeed. What they show."""
+        return "".join(self._type(line) for line in block.splitlines())
 
     def _type(self, line: str) -> str:
         done = subprocess.run(
@@ -72,14 +72,17 @@ class Operator:
         return done.stdout
 
     def _meant(self, line: str) -> str:
+        made = next(self.backup.glob("2*"), self.backup)
         for said, meant in {
             "sudo -u imaged ": "",
-            "sudo -u postgres ": "",
             "-o imaged -g imaged ": "",
-            "/opt/imaged/bin/python": sys.executable,
+            "imaged backup": f"{IMAGED} backup --config {self.daemon.config}",
+            "imaged restore-backup": f"{IMAGED} restore-backup",
+            "imaged check-config": f"{IMAGED} check-config --config {self.daemon.config}",
             "imaged reconcile": f"{IMAGED} reconcile --config {self.daemon.config}",
-            "/var/lib/imaged": str(self.daemon.folder),
-            "/backup": str(self.backup),
+            "/etc/imaged/imaged.toml": str(self.daemon.config),
+            "/backup/2026-11-30T09-15-00Z": str(made),
+            " /backup": f" {self.backup}",
         }.items():
             line = line.replace(said, meant)
         return line
@@ -90,9 +93,6 @@ class Operator:
         return {
             **self.daemon.environment,
             "PATH": f"{self.server.programs}:{os.environ['PATH']}",
-            "PGHOST": "127.0.0.1",
-            "PGPORT": str(self.server.port),
-            "PGUSER": "postgres",
         }
 
 
@@ -105,12 +105,15 @@ def told() -> Iterator[str]:
 
 @asynccontextmanager
 async def postgresql() -> AsyncIterator[Server]:
-    """A database server with the role and the database that the pages speak of."""
+    """A database server with the role that the pages speak of, and two databases."""
     server = await to_thread(Server)
     await to_thread(server.start)
     try:
         role = f"CREATE ROLE imaged LOGIN PASSWORD '{PASSWORD}'"
-        for statement in (role, "CREATE DATABASE imaged OWNER imaged TEMPLATE template0"):
+        databases = [
+            f"CREATE DATABASE {name} OWNER imaged TEMPLATE template0" for name in ("lost", "found")
+        ]
+        for statement in (role, *databases):
             psql = [str(server.programs / "psql"), "-q", server.url, "-c", statement]
             await to_thread(subprocess.run, psql, check=True)
         yield server
@@ -120,29 +123,33 @@ async def postgresql() -> AsyncIterator[Server]:
 
 async def test_a_lost_machine_with_sqlite_comes_back_from_its_backup(tmp_path: Path) -> None:
     """Every image that was active at the backup can be read, and reconcile misses nothing."""
-    place, catalog, _, images, put_catalog, _, put_images, compare = told()
     lost, found = (_daemon(FolderBackend(tmp_path / name)) for name in ("lost", "found"))
 
-    crowd, before = await lose(Operator(lost, tmp_path / "backup"), place, catalog, images)
-    report = Operator(found, tmp_path / "backup").follow(put_catalog, put_images, compare)
-
-    await check(found, report, crowd, before)
+    await lose_and_restore(*(Operator(one, tmp_path / "backup") for one in (lost, found)))
 
 
 async def test_a_lost_machine_with_postgresql_comes_back_from_its_backup(tmp_path: Path) -> None:
     """The same, where the database itself is lost too."""
-    place, _, catalog, images, _, put_catalog, put_images, compare = told()
-    backup = tmp_path / "backup"
     async with postgresql() as server:
         lost, found = (
-            _daemon(OnPostgresql(tmp_path / name, port=server.port)) for name in ("lost", "found")
+            _daemon(OnPostgresql(tmp_path / name, port=server.port, database=name))
+            for name in ("lost", "found")
         )
         assert (await lost.command("migrate"))[0] == 0
 
-        crowd, before = await lose(Operator(lost, backup, server), place, catalog, images)
-        report = Operator(found, backup, server).follow(put_catalog, put_images, compare)
+        await lose_and_restore(
+            *(Operator(one, tmp_path / "backup", server) for one in (lost, found))
+        )
 
-        await check(found, report, crowd, before)
+
+async def lose_and_restore(lost: Operator, found: Operator) -> None:
+    """One machine is lost under load, and another one goes on from its backup."""
+    save, is_whole, restore, compare = told()
+    crowd, before = await lose(lost, save)
+    shown = [await to_thread(found.follow, block) for block in (is_whole, restore, compare)]
+
+    assert " is whole: " in shown[0]
+    await check(found.daemon, shown[-1], crowd, before)
 
 
 def _daemon(machine: FolderBackend) -> Daemon:
@@ -150,7 +157,7 @@ def _daemon(machine: FolderBackend) -> Daemon:
     return Daemon(machine.folder, {"scrubber": {"delay": "1h"}}, on=machine)
 
 
-async def lose(operator: Operator, *save: str) -> tuple[Traffic, set[str]]:
+async def lose(operator: Operator, save: str) -> tuple[Traffic, set[str]]:
     """Work on a machine, make a backup under load, and lose it; what was stored by then."""
     await operator.daemon.start()
     crowd = Traffic([operator.daemon], seed=3)
@@ -158,9 +165,8 @@ async def lose(operator: Operator, *save: str) -> tuple[Traffic, set[str]]:
     try:
         await crowd.grows_by(12)
         before = set(crowd.acknowledged)
-        for block in save:
-            await to_thread(operator.follow, block)
-            await crowd.grows_by(4)  # a backup takes its time, and blocks no client
+        await to_thread(operator.follow, save)
+        await crowd.grows_by(4)  # these are lost: they came after the backup
     finally:
         people.cancel()
         with suppress(asyncio.CancelledError):

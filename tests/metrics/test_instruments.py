@@ -80,6 +80,7 @@ def figures(summary: Summary | None = FULL) -> StateSnapshot:
         stores_up=dict.fromkeys(STORES, True),
         free_bytes=dict.fromkeys(STORES, 10),
         task_types=TYPES,
+        last_backup_at=NOW,
     )
 
 

@@ -18,7 +18,8 @@ from support.settings import configured
 
 ROOT = Path(__file__).parents[2]
 SERVICES = sorted((ROOT / "systemd").glob("*.service"))
-UNITS = [*SERVICES, *(ROOT / "systemd").glob("*.socket")]
+DAEMONS = [service for service in SERVICES if service.name != "imaged-backup.service"]
+UNITS = [*SERVICES, *(ROOT / "systemd").glob("*.socket"), *(ROOT / "systemd").glob("*.timer")]
 
 #: A driver says by itself that a store or a catalog does not answer; this one takes longest.
 SLOWEST = configured(S3Settings, bucket="images")
@@ -26,6 +27,7 @@ SLOWEST_ANSWER = SLOWEST.connect_timeout + SLOWEST.read_timeout
 
 pytestmark = pytest.mark.system
 each_service = pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+each_daemon = pytest.mark.parametrize("service", DAEMONS, ids=lambda service: service.name)
 each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 
 
@@ -78,7 +80,7 @@ def assignments(unit: Path) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in pairs]
 
 
-@each_service
+@each_daemon
 def test_systemd_supervises_it(service: Path) -> None:
     """It says when it is ready and that it lives; what it does not finish is ended in the end."""
     told = settings(service)
@@ -102,9 +104,22 @@ def test_all_services_are_shut_in_alike() -> None:
         for service in SERVICES
     ]
 
-    assert len(shut_in) == 4
+    assert len(shut_in) == 5
     assert shut_in[0].strip()
     assert len(set(shut_in)) == 1
+
+
+def test_backups_are_made_each_night() -> None:
+    """By a timer, also after a night in which the machine was off; all others come first."""
+    timer = settings(ROOT / "systemd/imaged-backup.timer")
+    service = settings(ROOT / "systemd/imaged-backup.service")
+
+    assert timer["OnCalendar"] == "*-*-* 02:00:00"
+    assert timer["Persistent"] == "yes"
+    assert service["Type"] == "oneshot"
+    assert service["ExecStart"].startswith("/usr/bin/imaged backup --keep ")
+    assert service["IOSchedulingClass"] == "idle"
+    assert "imaged/backups" in service["StateDirectory"].split()
 
 
 def test_workers_get_what_others_leave() -> None:

@@ -49,6 +49,8 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "Set up": {
         "check-config": "Report all mistakes in the configuration.",
+        "backup": "Back up the catalog, the configuration and its keys.",
+        "restore-backup": "Check a backup, and put it back.",
         "migrate": "Migrate the catalog to this version.",
         "adopt-store": "Adopt a folder or bucket for this catalog.",
         "quota": "Show, or set, how many bytes a project may hold.",
@@ -63,6 +65,7 @@ COMMANDS: Mapping[str, str] = {
 #: The modules of commands that share one with another command.
 SHARED_MODULES: Mapping[str, str] = {
     "restore": "pending",
+    "restore_backup": "backup",
     "work": "serve",
     **dict.fromkeys(("ls", "show", "set", "rm"), "images"),
 }

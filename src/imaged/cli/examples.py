@@ -91,6 +91,14 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "imaged check-config": "before a reload",
         "imaged check-config --config new.toml": "before it is put in place",
     },
+    "backup": {
+        "imaged backup /srv/backups --keep 14": "for a timer",
+        "imaged backup /srv/backups --with-bytes": "with the bytes of stores in folders",
+    },
+    "restore-backup": {
+        "imaged restore-backup /srv/backups/2026-11-30T02-00-00Z --check": "is it whole?",
+        "imaged restore-backup /srv/backups/2026-11-30T02-00-00Z": "on a new machine",
+    },
     "migrate": {
         "imaged migrate": "before the new version is started",
         "imaged migrate --contract": "after the last instance has it",

@@ -158,11 +158,13 @@ def _remedy_for(error: Exception) -> str | None:
         return f"See `{where} --help`."
     from imaged.client.errors import ClientError
     from imaged.config.problems import ConfigInvalid
-    from imaged.core.errors import CatalogError, StoreError
+    from imaged.core.errors import CatalogError, CatalogExists, CatalogInUse, StoreError
 
     match error:
         case ConfigInvalid():
             return RUN_CHECK_CONFIG
+        case CatalogExists() | CatalogInUse():
+            return None  # the error says it
         case CatalogError() | StoreError():
             return RUN_DOCTOR
         case ClientError():

@@ -128,7 +128,9 @@ def _absolute(path: KeyPath, value: Any, folder: Path) -> Any:
 
 def _is_path(path: KeyPath) -> bool:
     field = field_at_path(path)
-    return field is not None and (field.annotation is Path or path[-1].endswith("_file"))
+    if field is None:
+        return False
+    return field.annotation in {Path, Path | None} or path[-1].endswith("_file")
 
 
 def _join(folder: Path, text: str) -> str:

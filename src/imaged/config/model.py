@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic.fields import FieldInfo
@@ -12,6 +13,7 @@ from imaged.config.api import ApiSection
 from imaged.config.cleanup import ReconcileSection, ScrubberSection
 from imaged.config.sections import (
     AuthSection,
+    BackupSection,
     CatalogSection,
     ClaimsSection,
     DaemonSection,
@@ -48,6 +50,7 @@ class Config:
     conversion: ConversionSection
     log: LogSection
     metrics: MetricsSection
+    backup: BackupSection
 
     def with_roles(self, roles: Sequence[Role]) -> Config:
         """A copy for an instance with these roles."""
@@ -113,3 +116,17 @@ def compare_configs(old: Config, new: Config) -> ConfigChanges:
                 restart_needed.append(f"{name}.{key}")
         sections[name] = before.model_copy(update=update) if update else before
     return ConfigChanges(Config(**sections), dict(sorted(applied.items())), sorted(restart_needed))
+
+
+def named_files(config: Config) -> Mapping[str, Path]:
+    """The files that settings name, by setting: passwords, tokens, keys and certificates."""
+    sections: dict[str, Section] = {name: getattr(config, name) for name in SECTIONS}
+    for name in TABLE_TYPES:
+        tables: Mapping[str, Section] = getattr(config, name).by_name
+        sections |= {f"{name}.{table}": section for table, section in tables.items()}
+    return {
+        f"{path}.{key}": Path(value)
+        for path, section in sections.items()
+        for key in type(section).model_fields
+        if key.endswith("_file") and (value := getattr(section, key))
+    }

@@ -17,6 +17,7 @@ from imaged.config.types import (
     Duration,
     MetricsAddress,
     NonEmptyTuple,
+    OptionalFolderPath,
     PlainTuple,
     WrongSetting,
 )
@@ -188,4 +189,15 @@ class MetricsSection(Section):
         "The file with the token that readers must send (Authorization: Bearer), in its only line. "
         'Default: no token is required; "api" requires one.',
         reloadable=True,
+    )
+
+
+class BackupSection(Section):
+    """Where backups are made."""
+
+    folder: OptionalFolderPath = setting(
+        "",
+        "The folder for `imaged backup`, if it is given none. The time of the newest backup there "
+        "is in the metrics, and shown by `imaged status` and `imaged doctor`. It must exist. "
+        "Default: none.",
     )

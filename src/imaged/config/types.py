@@ -95,8 +95,17 @@ def _parse_folder_path(text: object) -> Path:
     return Path(text)
 
 
+def _parse_optional_folder_path(text: object) -> Path | None:
+    return None if text == "" else _parse_folder_path(text)
+
+
 FileMode = Annotated[int, BeforeValidator(_parse_file_mode), PlainSerializer("{:04o}".format)]
 FolderPath = Annotated[Path, BeforeValidator(_parse_folder_path), PlainSerializer(str)]
+OptionalFolderPath = Annotated[
+    Path | None,
+    BeforeValidator(_parse_optional_folder_path),
+    PlainSerializer(lambda path: "" if path is None else str(path)),
+]
 
 
 def parse_address(text: object) -> Address:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from imaged.api.monitoring import MetricsHandler
 from imaged.config import Config
 from imaged.config.types import API_ADDRESSES
 from imaged.daemon.background_jobs import job_names
+from imaged.daemon.backup_files import time_of_newest_backup
 from imaged.daemon.container import ServiceContainer, read_counters
 from imaged.daemon.drivers import Drivers
 from imaged.daemon.settings import connection_settings
@@ -56,8 +58,14 @@ class MetricsEndpoint:
         """Connect the instruments with the open drivers and the services."""
         types = services.task_service.registry.names
         self.instruments.tasks.register_types(types)
+        backups = self._config.backup.folder
         self._state_collector = StateCollector(
-            drivers.catalog, drivers.stores, services.health, self._config.claims.lease, types
+            drivers.catalog,
+            drivers.stores,
+            services.health,
+            self._config.claims.lease,
+            types,
+            last_backup=None if backups is None else partial(time_of_newest_backup, backups),
         )
         self.instruments.register_counters(
             lambda: self._with_connections(read_counters(drivers, services))

@@ -86,14 +86,20 @@ class StateCollector:
         health: Health,
         lease: timedelta,
         task_types: Sequence[str] = (),
+        *,
+        last_backup: Callable[[], Awaitable[datetime]] | None = None,
     ) -> None:
+        """``last_backup``: returns the time of the last backup, if that is watched."""
         self._catalog = catalog
         self._lease = lease
         self._task_types = task_types
         self._summary = CachedProbe(self._summarize)
         self._troubles = CachedProbe(health.troubles)
         self._room = {name: CachedProbe(store.free_bytes) for name, store in stores.by_name.items()}
+        self._last_backup = None if last_backup is None else CachedProbe(last_backup)
         self._all: list[CachedProbe[Any]] = [self._summary, self._troubles, *self._room.values()]
+        if self._last_backup is not None:
+            self._all.append(self._last_backup)
 
     async def run(self) -> None:
         """Serve the probes until cancelled."""
@@ -119,6 +125,7 @@ class StateCollector:
             },
             free_bytes={name: left for name, left in room.items() if left is not None},
             task_types=self._task_types,
+            last_backup_at=None if self._last_backup is None else self._last_backup.value,
         )
 
     async def _summarize(self) -> tuple[Summary, timedelta]:

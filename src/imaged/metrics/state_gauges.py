@@ -34,6 +34,7 @@ class StateSnapshot:
     stores_up: Mapping[str, bool] = field(default_factory=dict)
     free_bytes: Mapping[str, int] = field(default_factory=dict)  # of stores with a limited size
     task_types: Sequence[str] = ()  # known to this instance
+    last_backup_at: datetime | None = None  # None: backup.folder is not set, or does not answer
 
 
 def state_families(snapshot: StateSnapshot) -> Iterator[Metric]:
@@ -55,6 +56,12 @@ def state_families(snapshot: StateSnapshot) -> Iterator[Metric]:
         "store",
         snapshot.free_bytes,
     )
+    if snapshot.last_backup_at is not None:
+        yield GaugeMetricFamily(
+            "imaged_backup_last_success_timestamp_seconds",
+            "When the newest backup in backup.folder was complete; 0 if there is none.",
+            snapshot.last_backup_at.timestamp(),
+        )
     if snapshot.summary is not None:
         yield from _of_images(snapshot.summary)
         yield from _of_blobs(snapshot.summary)

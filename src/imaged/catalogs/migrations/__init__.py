@@ -20,11 +20,11 @@ from datetime import timedelta
 from enum import Enum
 from importlib.metadata import version
 
-from sqlalchemy import Connection, inspect, select, text, update
+from sqlalchemy import ColumnElement, Connection, inspect, select, text, update
 
 from imaged.catalogs import dialects
 from imaged.catalogs.tables import compatibility, instances
-from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
+from imaged.core.errors import CatalogError, CatalogInUse, CatalogTooNew, CatalogTooOld
 
 OLDER_REVISION = "0003"  # of catalogs that can be brought to the first of the steps
 VERSION_LOCATIONS = ("imaged.catalogs:migrations/versions",)
@@ -147,13 +147,24 @@ def _require_fitting(db: Connection, revision: str) -> None:
         )
 
 
-def _require_no_others(db: Connection) -> None:
-    others = select(instances.c.id, instances.c.version).where(
-        instances.c.version != version("imaged"),
-        instances.c.seen_at > dialects.now(db) - ALIVE_WITHIN,
+def require_idle(db: Connection) -> None:
+    """Raise CatalogInUse if an instance works with the catalog, or was killed a moment ago."""
+    if found := _instances_alive(db):
+        raise CatalogInUse(
+            f"Instances use this catalog, or did until a moment ago: {', '.join(found)}. Stop them "
+            "first; one that was killed is forgotten after five minutes."
+        )
+
+
+def _instances_alive(db: Connection, *conditions: ColumnElement[bool]) -> Sequence[str]:
+    alive = select(instances.c.id, instances.c.version).where(
+        instances.c.seen_at > dialects.now(db) - ALIVE_WITHIN, *conditions
     )
-    found = [f"{row.id} ({row.version})" for row in db.execute(others.order_by(instances.c.id))]
-    if found:
+    return [f"{row.id} ({row.version})" for row in db.execute(alive.order_by(instances.c.id))]
+
+
+def _require_no_others(db: Connection) -> None:
+    if found := _instances_alive(db, instances.c.version != version("imaged")):
         raise CatalogError(
             "Instances of another version use the catalog, or did until a moment ago: "
             f"{', '.join(found)}. Upgrade or stop them first."

@@ -137,6 +137,10 @@ class PostgresqlDatabase:
         """Run a transaction that changes the tables, without a time limit."""
         return await self._run(self._writers, transaction, MIGRATION_TIMEOUT_SECONDS)
 
+    async def read_long(self, transaction: Transaction[T]) -> T:
+        """Run a read-only transaction without a time limit."""
+        return await self._run(self._readers, transaction, MIGRATION_TIMEOUT_SECONDS)
+
     async def check(self) -> None:
         """Check quickly that the database answers and accepts writes."""
         if await self._run(self._readers, _is_read_only, self.settings.check_seconds):

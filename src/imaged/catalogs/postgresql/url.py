@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
@@ -28,6 +29,9 @@ DRIVER_PARAMETERS = frozenset({
     "ssl_min_protocol_version", "ssl_max_protocol_version", "target_session_attrs", "krbsrvname",
     "gsslib",
 })  # fmt: skip
+
+#: Those of them that name files.
+FILE_PARAMETERS = ("passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert")
 
 #: Set in every session of the server. ``lock_timeout`` exceeds
 #: ``idle_in_transaction_session_timeout``, so a frozen holder is evicted before those that wait for
@@ -138,6 +142,14 @@ def display_name_of(url: str) -> str:
     host = parts.netloc.rpartition("@")[2] or query.get("host", "")
     database = unquote(parts.path.lstrip("/"))
     return f"{database} on {host or 'this machine'}"
+
+
+def files_in_url(url: str) -> frozenset[Path]:
+    """The files that the URL of a catalog names: certificates, keys, passwords."""
+    query = dict(parse_qsl(urlsplit(url).query))
+    return frozenset(
+        Path(query[name]) for name in FILE_PARAMETERS if query.get(name, "").startswith("/")
+    )
 
 
 def _check(name: str, value: str) -> None:

@@ -79,7 +79,7 @@ async def run_checks(file: Path | None) -> list[Finding]:
 async def _check_configured(file: Path | None, config: Config) -> list[Finding]:
     from imaged.cli.doctor.addresses import check_addresses
     from imaged.cli.doctor.catalog import check_catalog
-    from imaged.cli.doctor.files import become_daemon_user, check_files
+    from imaged.cli.doctor.files import become_daemon_user, check_backups, check_files
     from imaged.cli.doctor.host import check_unit
 
     user = become_daemon_user(config)
@@ -87,6 +87,7 @@ async def _check_configured(file: Path | None, config: Config) -> list[Finding]:
     findings += check_files(file, config)
     findings += await _check_stores(config)
     findings += [finding async for finding in check_catalog(config)]
+    findings += check_backups(config)
     findings += check_unit(config)
     findings += [finding async for finding in check_addresses(config)]
     return findings

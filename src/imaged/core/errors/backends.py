@@ -217,3 +217,21 @@ class CatalogMissing(CatalogError):
     """There is no catalog, and none is created over places that hold data."""
 
     remedy = "The operator corrects `catalog.url`, or restores the catalog."
+
+
+class CatalogExists(CatalogError):
+    """There is a catalog where another one was to be put."""
+
+    remedy = "The operator moves it away, or confirms with the option that the error names."
+
+
+class CatalogInUse(CatalogError):
+    """Instances work with a catalog that nothing else may change meanwhile."""
+
+    remedy = "The operator stops the instances that the error names."
+
+
+class BackupError(ImagedError):
+    """A backup could not be made, or is not what was written. The text says what to do."""
+
+    remedy = "The operator does what the error says."
