@@ -11,6 +11,7 @@ from imaged.core.backup import (
     backup_name,
     backups_in,
     is_backup_name,
+    is_recent,
     superfluous,
     why_file_refused,
 )
@@ -70,3 +71,9 @@ def test_the_oldest_go(keep: int, gone: list[str]) -> None:
 def test_a_file_is_what_was_written(size_bytes: int | None, sha256: str, why: str | None) -> None:
     """Or the reason says which file, and what is wrong."""
     assert why_file_refused(BackupFile("catalog.db", 3, "abc"), size_bytes, sha256) == why
+
+
+def test_the_newest_backup_is_recent_for_two_days() -> None:
+    """One night may be missed."""
+    assert is_recent(AT, AT + timedelta(days=2))
+    assert not is_recent(AT, AT + timedelta(days=2, seconds=1))

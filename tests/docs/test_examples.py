@@ -18,7 +18,11 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN, TESTED = "not run: ", "tested: "
 
 #: Pages whose blocks are typed, from the first to the last, into one shell.
-FOLLOWED = ("README.md", "docs/tutorial.md")
+TUTORIAL = "docs/tutorial.md"
+FOLLOWED = ("README.md", TUTORIAL)
+
+#: Of the reader's terminals, and of the home that is in the clone.
+OF_THE_READER = {"terminal.log", ".cache"}
 
 IMAGES = "http://127.0.0.1:9292/v2/images"
 GOLDEN = {
@@ -59,6 +63,7 @@ _SERVERS = "needs a service of its own; the contracts of stores and catalogs hav
 #: Pages whose blocks are not typed here, and why.
 LEFT: Mapping[str, str] = {
     "docs/how-to/diagnose.md": "tells of one machine; tests/cli/test_doctor.py has many",
+    "docs/how-to/first-hour.md": _MACHINE,
     "docs/how-to/install.md": _MACHINE,
     "docs/how-to/read-the-log.md": "needs the journal; tests/system reads it",
     "docs/how-to/run-several-instances.md": _MACHINE,
@@ -72,11 +77,27 @@ LEFT: Mapping[str, str] = {
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("page", FOLLOWED)
 def test_a_reader_gets_what_the_page_says(page: str, tmp_path: Path) -> None:
-    """He types one block after the other; each command succeeds and shows what is shown."""
+    """He types one block after the other; each command succeeds and shows what is shown. The
+    tutorial leaves nothing beside var, as it says.
+    """
     with PageRunner(tmp_path) as reader:
+        before = files_in(tmp_path)
         for block in blocks(ROOT / page):
             if not block.mark.startswith((NOT_RUN, TESTED)):
                 reader.follow(block)
+
+    made = {path.parts[0] for path, _ in files_in(tmp_path) - before}
+    if page == TUTORIAL:
+        assert made - OF_THE_READER == {"var"}
+
+
+def files_in(folder: Path) -> set[tuple[Path, int]]:
+    """The files below a folder, each with its size, but not those of the virtual environment."""
+    return {
+        (path.relative_to(folder), path.stat().st_size)
+        for path in folder.rglob("*")
+        if path.is_file() and ".venv" not in path.parts and path.name != "shell.log"
+    }
 
 
 @pytest.mark.timeout(240)

@@ -102,6 +102,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "migrate": {
         "imaged migrate": "before the new version is started",
         "imaged migrate --contract": "after the last instance has it",
+        "imaged migrate --from sqlite:////var/lib/imaged/catalog.db": "into PostgreSQL",
     },
     "adopt-store": {
         "imaged adopt-store local": "a store, after a catalog was restored",

@@ -25,10 +25,22 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Create a new catalog although the stores hold images of another or a lost one.",
 )
+@click.option(
+    "--from",
+    "source",
+    metavar="URL",
+    help="Copy the catalog of this URL into the empty database of catalog.url.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before --contract, --new-catalog.")
 @json_option
 def migrate(
-    file: Path | None, *, contract: bool, new_catalog: bool, yes: bool, as_json: bool
+    file: Path | None,
+    *,
+    contract: bool,
+    new_catalog: bool,
+    source: str | None,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Migrate the catalog to this version. A daemon migrates SQLite catalogs by itself.
 
@@ -39,7 +51,16 @@ def migrate(
     A missing catalog is created, unless the stores contain data: a new catalog would know none of
     their images. Restore their catalog; or use --new-catalog, which creates one and adopts all
     stores for it. It asks first, too.
+
+    --from moves a catalog from SQLite to PostgreSQL, or back: all of it or nothing, with its id, so
+    that the stores are still its own. Stop all daemons first. The old one is not changed. The
+    password of a PostgreSQL URL comes from PGPASSWORD or ~/.pgpass.
     """
+    if source is not None:
+        if contract or new_catalog:
+            raise click.UsageError("--from cannot be combined with --contract or --new-catalog.")
+        _move(file, source, as_json=as_json)
+        return
     if contract and not yes:
         confirm("Older versions of imaged will not be able to use this catalog any more.")
     import anyio
@@ -67,6 +88,34 @@ def migrate(
             "When every instance runs this version, remove what only older ones needed: "
             "`imaged migrate --contract`."
         )
+
+
+def _move(file: Path | None, source: str, *, as_json: bool) -> None:
+    import anyio
+
+    from imaged.catalogs.connect import without_password
+    from imaged.catalogs.move import copy_to_other_kind
+    from imaged.config import load
+    from imaged.config.secrets import has_password
+    from imaged.daemon.settings import password_file
+    from imaged.telemetry import configure_log
+    from imaged.units import pluralize
+
+    if has_password(source):
+        raise click.UsageError("All users see a password in --from: set PGPASSWORD instead.")
+    config = load(file)
+    configure_log("error")
+    url = config.catalog.url
+    moved = anyio.run(copy_to_other_kind, source, url, password_file(config))
+    if as_json:
+        print_json(asdict(moved))
+        return
+    click.echo(
+        f"Copied {pluralize(moved.rows['images'], 'image')} ({sum(moved.rows.values())} rows in "
+        f"all) to {without_password(url)}, at revision {moved.revision}.\n"
+        f"Start daemons with this catalog alone: {source} has the same id, was not changed, and "
+        "may be removed when all is well."
+    )
 
 
 async def _migrate(config: Config, contract: bool) -> Migration:  # noqa: FBT001 - for anyio.run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,8 @@ UNKNOWN = "?"
 def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None:
     """Show the instances, their work, waiting tasks, and blobs to be deleted.
 
-    It reads the catalog, and no store. Exit code 1: the catalog does not answer.
+    It reads the catalog, and no store; if backup.folder is set, it warns where no backup is recent.
+    Exit code 1: the catalog does not answer.
     With --watch and --json, each reading is one line.
     """
     from imaged.cli.context import run_with_catalog
@@ -48,8 +50,15 @@ def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None
         _print(summary)
 
 
-async def _summarize(catalog: StatusCatalog, _: Config) -> Summary:
-    return await catalog.summarize()
+async def _summarize(catalog: StatusCatalog, config: Config) -> Summary:
+    """The summary, with a warning if backups are watched and there is no recent one."""
+    from anyio import to_thread
+
+    from imaged.daemon.backup_files import backup_warning
+
+    summary, folder = await catalog.summarize(), config.backup.folder
+    why = None if folder is None else await to_thread.run_sync(backup_warning, folder)
+    return replace(summary, warnings=[*summary.warnings, *filter(None, [why])])
 
 
 def _print(summary: Summary) -> None:

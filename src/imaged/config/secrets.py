@@ -67,7 +67,7 @@ def may_be_hidden(problem: Problem, environment: Mapping[str, str]) -> bool:
 
 def _misplacement(path: KeyPath, value: object) -> str:
     """Why a settings file must not contain this; "" if it may."""
-    if path == CATALOG_URL_PATH and _has_password(value):
+    if path == CATALOG_URL_PATH and has_password(value):
         return (
             "contains a password, which must not be in a settings file: name a file with it in "
             "password_file, or set PGPASSWORD in the environment, or pass it as the "
@@ -82,7 +82,8 @@ def _misplacement(path: KeyPath, value: object) -> str:
     )
 
 
-def _has_password(url: object) -> bool:
+def has_password(url: object) -> bool:
+    """Whether the URL of a catalog contains a password."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
         return bool(parts.password) or "password" in parse_qs(parts.query)

@@ -197,7 +197,7 @@ class BackupSection(Section):
 
     folder: OptionalFolderPath = setting(
         "",
-        "The folder for `imaged backup`, if it is given none. The time of the newest backup there "
-        "is in the metrics, and shown by `imaged status` and `imaged doctor`. It must exist. "
-        "Default: none.",
+        "The folder for `imaged backup`, if it is given none. It must exist, so that a missing "
+        "mount is noticed. The time of the newest backup there is in the metrics; `imaged status` "
+        "and `imaged doctor` warn if it is older than two days. Default: none.",
     )

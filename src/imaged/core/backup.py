@@ -28,6 +28,7 @@ MANIFEST_NAME, MANIFEST_DIGEST_NAME = "manifest.json", "manifest.sha256"
 FILES_FOLDER, CREDENTIALS_FOLDER = "files", "credentials"
 BLOB_LISTS_FOLDER, STORES_FOLDER = "blobs", "stores"
 UNFINISHED_PREFIX = ".unfinished-"
+MAX_AGE = timedelta(days=2)  # of the newest backup, as in monitoring/alerts.yml
 _NAME_FORMAT = "%Y-%m-%dT%H-%M-%SZ"
 
 
@@ -116,6 +117,11 @@ def backups_in(names: Iterable[str]) -> Sequence[str]:
 def superfluous(names: Iterable[str], keep: int) -> Sequence[str]:
     """The backups to remove, so that the newest ``keep`` remain."""
     return backups_in(names)[:-keep]
+
+
+def is_recent(finished_at: datetime, now: datetime) -> bool:
+    """Whether a backup is as new as a nightly one should be."""
+    return now - finished_at <= MAX_AGE
 
 
 def why_file_refused(file: BackupFile, size_bytes: int | None, sha256: str) -> str | None:

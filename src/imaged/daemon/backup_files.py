@@ -21,9 +21,11 @@ from imaged.core.backup import (
     Manifest,
     StoreCopy,
     backups_in,
+    is_recent,
 )
 from imaged.core.blob import is_key
 from imaged.core.errors import BackupError
+from imaged.units import approximate_duration
 
 ROOT_UID = 0
 NEVER = datetime.fromtimestamp(0, UTC)
@@ -40,6 +42,21 @@ def newest_backup(folder: Path) -> Manifest | None:
         with suppress(BackupError):
             return read_manifest(folder / name)
     return None
+
+
+def backup_warning(folder: Path) -> str | None:
+    """That there is no recent backup in a folder, as a sentence without its end, or None."""
+    try:
+        newest = newest_backup(folder)
+    except BackupError as error:
+        return str(error).rstrip(".")
+    if newest is None:
+        return f"There is no backup in {folder}"
+    now = datetime.now(UTC)
+    if is_recent(newest.finished_at, now):
+        return None
+    age = approximate_duration(now - newest.finished_at)
+    return f"The newest backup in {folder} is {age} old"
 
 
 async def time_of_newest_backup(folder: Path) -> datetime:

@@ -10,7 +10,6 @@ import pwd
 import re
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import imaged
@@ -18,12 +17,9 @@ from imaged import DEFAULT_CONFIG_FILE
 from imaged.cli.doctor.finding import Finding, ok, problem, warning
 from imaged.config import Config
 from imaged.config.stores import FilesystemSection, S3Section
-from imaged.core.errors import BackupError
-from imaged.daemon.backup_files import newest_backup
-from imaged.units import approximate_duration
+from imaged.daemon.backup_files import backup_warning
 
 ROOT_UID = 0
-MAX_BACKUP_AGE = timedelta(days=2)  # as in monitoring/alerts.yml
 MOUNTINFO = Path("/proc/self/mountinfo")
 NETWORK_FILESYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs", "9p", "afs"}
@@ -43,20 +39,13 @@ def check_files(file: Path | None, config: Config) -> Iterator[Finding]:
 
 def check_backups(config: Config) -> Iterator[Finding]:
     """Check that there is a recent backup, if their folder is configured."""
-    if config.backup.folder is None:
+    if (folder := config.backup.folder) is None:
         return
-    subject, remedy = "backup", "imaged backup; imaged-backup.timer makes one each night."
-    try:
-        newest = newest_backup(config.backup.folder)
-    except BackupError as error:
-        yield warning(subject, str(error), "It is backup.folder: is its disk mounted?")
-        return
-    if newest is None:
-        yield warning(subject, f"There is no backup in {config.backup.folder}.", remedy)
-        return
-    age = datetime.now(UTC) - newest.finished_at
-    what = f"The newest in {config.backup.folder} is {approximate_duration(age)} old."
-    yield ok(subject, what) if age <= MAX_BACKUP_AGE else warning(subject, what, remedy)
+    if why := backup_warning(folder):
+        remedy = "imaged backup makes one, and imaged-backup.timer one each night."
+        yield warning("backup", f"{why}.", remedy)
+    else:
+        yield ok("backup", f"There is a recent one in {folder}.")
 
 
 def _secret_files(config: Config) -> Iterator[tuple[str, Path]]:
