@@ -138,18 +138,35 @@ def test_nothing_is_replaced_without_the_option(installation: Installation) -> N
 
 
 def test_what_is_replaced_is_moved_aside(installation: Installation) -> None:
-    """The catalog with its log, so that it can still be read."""
+    """The catalog, and settings that differ."""
     made = installation.back_up(with_bytes=False)
-    catalog = installation.workspace.catalog
-    installation.workspace.catalog.with_name("catalog.db-wal").write_bytes(b"of a lost catalog")
+    catalog, settings = installation.workspace.catalog, installation.workspace.file
+    settings.write_text("# another one")
     before = catalog.read_bytes()
 
     installation.restore(made, replace=True)
 
-    (aside,) = catalog.parent.glob("catalog.db.replaced-*Z")
-    assert aside.read_bytes() == before
-    assert aside.with_name(f"{aside.name}-wal").exists()
-    assert not catalog.with_name("catalog.db-wal").exists()
+    for path, content in ((catalog, before), (settings, b"# another one")):
+        (aside,) = path.parent.glob(f"{path.name}.replaced-*Z")
+        assert aside.read_bytes() == content
+    assert load(settings, {}).backup.folder is None
+
+
+def test_the_log_of_a_lost_catalog_is_in_the_way(installation: Installation) -> None:
+    """SQLite would apply it to the restored file."""
+    made = installation.back_up(with_bytes=False)
+    catalog = installation.workspace.catalog
+    catalog.unlink()
+    (log := catalog.with_name("catalog.db-wal")).write_bytes(b"of the lost one")
+
+    with pytest.raises(CatalogExists, match="the log of one"):
+        installation.restore(made)
+    installation.restore(made, replace=True)
+
+    assert not log.exists()
+    assert [path.read_bytes() for path in catalog.parent.glob("*.replaced-*-wal")] == [
+        b"of the lost one"
+    ]
 
 
 def test_a_catalog_in_use_is_never_replaced(installation: Installation) -> None:

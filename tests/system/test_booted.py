@@ -180,3 +180,22 @@ def test_the_journal_finds_an_image(machine: Machine) -> None:
     other = machine.run("journalctl", "IMAGE_ID=another", "--output=cat")
     assert found
     assert not other.strip().replace("-- No entries --", "")
+
+
+def test_a_backup_is_made_by_its_service(machine: Machine) -> None:
+    """Beside the daemon, shut in as it is; it belongs to the daemon's user, and is restored."""
+    machine.configure('[backup]\nfolder = "/var/lib/imaged/backups"')
+    image_id = start(machine).store(b"1234567890")
+    machine.systemctl("start", "imaged-backup")
+    (made,) = machine.path("/var/lib/imaged/backups").glob("2*")
+    backup = f"/var/lib/imaged/backups/{made.name}"
+
+    machine.systemctl("stop", "imaged")
+    told = machine.run("imaged", "restore-backup", backup, "--replace")
+
+    user = machine.path("/var/lib/imaged").stat().st_uid
+    assert {path.stat().st_uid for path in (made, made / "catalog.db")} == {user} != {0}
+    assert machine.path("/var/lib/imaged/catalog.db").stat().st_uid == user
+    assert "catalog: 1 image in " in told
+    assert start(machine).download(image_id) == b"1234567890"
+    assert machine.run("systemctl", "list-unit-files", "--quiet", "imaged-backup.timer")

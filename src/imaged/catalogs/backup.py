@@ -172,13 +172,10 @@ async def restore_catalog(
 
 
 def _restore_sqlite(copy: Path, path: Path, replace_at: datetime | None) -> Sequence[Path]:
-    there = [suffix for suffix in _SUFFIXES if _beside(path, suffix).exists()]
-    if not there:
-        replace_at = None
-    elif replace_at is None:
+    if _files_of(path) and replace_at is None:
         raise CatalogExists(
-            f"There is a catalog in {path} already. Stop its daemons, and give --replace, which "
-            "moves it aside."
+            f"There is a catalog in {path} already, or the log of one. Stop its daemons, and give "
+            "--replace, which moves it aside."
         )
     if has_tables(path):
         _require_idle_file(path)
@@ -186,7 +183,7 @@ def _restore_sqlite(copy: Path, path: Path, replace_at: datetime | None) -> Sequ
         new = _beside(path, ".restored")
         shutil.copyfile(copy, new)
         _make_durable(new)
-        moved = [] if replace_at is None else _move_aside(path, there, replace_at)
+        moved = [] if replace_at is None else _move_aside(path, replace_at)
         new.rename(path)
         _sync(path.parent)
     except OSError as error:
@@ -194,10 +191,15 @@ def _restore_sqlite(copy: Path, path: Path, replace_at: datetime | None) -> Sequ
     return moved
 
 
-def _move_aside(path: Path, suffixes: Sequence[str], at: datetime) -> Sequence[Path]:
+def _move_aside(path: Path, at: datetime) -> Sequence[Path]:
     """Rename a file and its logs, so that they remain one catalog."""
     aside = _beside(path, f".replaced-{backup_name(at, ())}")
-    return [_beside(path, suffix).rename(_beside(aside, suffix)) for suffix in suffixes]
+    return [_beside(path, suffix).rename(_beside(aside, suffix)) for suffix in _files_of(path)]
+
+
+def _files_of(path: Path) -> Sequence[str]:
+    """The suffixes of SQLite's files that are there."""
+    return [suffix for suffix in _SUFFIXES if _beside(path, suffix).exists()]
 
 
 def _require_idle_file(path: Path) -> None:

@@ -11,7 +11,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from imaged.catalogs.postgresql.url import (
     ACCEPTED_VALUES,
@@ -74,7 +74,7 @@ def connection_for_libpq(url: str) -> tuple[str, str]:
     if settings:
         known["options"] = " ".join([*filter(None, [known.get("options")]), *settings])
     query = urlencode(known, quote_via=quote)  # libpq does not read "+" as a space
-    bare = urlunsplit((parts.scheme, f"{user}{at}{hosts}", parts.path, query, ""))
+    bare = f"{parts.scheme}://{user}{at}{hosts}{parts.path}{'?' if query else ''}{query}"
     return bare, unquote(password) or parameters.get("password", "")
 
 
