@@ -43,6 +43,7 @@ from imaged.core.place_marker import MARKER_NAME
 from imaged.daemon.backup_files import (
     copy_blobs,
     flush,
+    give_to,
     make_durable,
     names_in,
     os_errors_explained,
@@ -203,6 +204,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of the folder of backups. Raises BackupError, OSError."""
     descriptor = os.open(folder / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
+        give_to(descriptor, folder.stat())
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

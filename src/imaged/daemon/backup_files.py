@@ -215,6 +215,11 @@ def make_durable(root: Path, owner: os.stat_result) -> None:
     for folder, _, names in os.walk(root, topdown=False):
         files = [path for name in names if (path := Path(folder, name)).stat().st_nlink == 1]
         for path in (*files, Path(folder)):
-            if os.geteuid() == ROOT_UID:
-                os.chown(path, owner.st_uid, owner.st_gid)
+            give_to(path, owner)
             flush(path)
+
+
+def give_to(file: Path | int, owner: os.stat_result) -> None:
+    """If this is root, give a file to the owner of something else. Raises OSError."""
+    if os.geteuid() == ROOT_UID:
+        os.chown(file, owner.st_uid, owner.st_gid)

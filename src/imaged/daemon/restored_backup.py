@@ -88,7 +88,8 @@ def restore_backup(
     at = datetime.now(UTC) if replace else None
     with os_errors_explained("The backup cannot be restored"):
         moved = [] if file else _restore_files(backup, manifest.files, at)
-        config = load(file or Path(manifest.settings_file))
+        settings = Path(manifest.settings_file)
+        config = load(file or (settings if settings.exists() else None))
         folders = _store_folders(config, manifest.stores)
         catalog = manifest.catalog
         put_catalog = partial(restore_catalog, replace_at=at)
