@@ -13,6 +13,7 @@ from imaged.core.summary import BlobUsage, Summary
 from imaged.metrics.counters import Counters
 from imaged.metrics.instruments import Instruments
 from imaged.metrics.state_gauges import StateSnapshot, state_families
+from imaged.ports.store import StoreSpace
 from imaged.server.connections import CloseReason
 from imaged.services.reconciler import ReconcileReport
 
@@ -26,7 +27,8 @@ scrape configuration, the shipped alerts and the dashboard. Units are seconds an
 `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`.
 
 Families *of the catalog* describe the whole cluster: every instance reports the same numbers, so
-use `max`, never `sum`. All other families describe one instance since its start.
+use `max`, never `sum`. All other families describe one instance since its start. `process_…` are
+the standard metrics of Prometheus clients, for the daemon and for its worker while that runs.
 """
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,17 +48,19 @@ _WHOLE = Summary(
 _FIGURES = StateSnapshot(
     summary=_WHOLE,
     stores_up=dict.fromkeys(_STORES, True),
-    free_bytes=dict.fromkeys(_STORES, 0),
+    spaces=dict.fromkeys(_STORES, StoreSpace(0, 0, 0)),
     task_types=_TASK_TYPES,
     last_backup_at=_NOW,
 )
-#: Placeholders for labels without fixed values.
+#: Placeholders for labels without fixed values, here or in one family.
 _SHOWN: Mapping[str, str] = {
     "version": "…",
     "python": "…",
+    "process": "daemon, worker",
     "store": "each store",
     "duty": "…",
     "type": "each type of tasks",
+    "imaged_http_request_duration_seconds code": "each that was answered",
 }
 
 
@@ -93,5 +97,9 @@ def _labels(family: Metric) -> str:
             if label != "le" and value not in values.setdefault(label, []):
                 values[label].append(value)
     return "; ".join(
-        f"`{label}`: {_SHOWN.get(label) or ', '.join(found)}" for label, found in values.items()
+        f"`{label}`: {_shown(family, label) or ', '.join(found)}" for label, found in values.items()
     )
+
+
+def _shown(family: Metric, label: str) -> str | None:
+    return _SHOWN.get(f"{family.name} {label}", _SHOWN.get(label))

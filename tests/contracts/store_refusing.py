@@ -62,11 +62,11 @@ class RefusingContract:
 
         assert await all_keys(store) == []
 
-    async def test_room_is_a_number_or_has_no_meaning(self, store: Store) -> None:
-        """It is never negative, and never an error."""
-        room = await store.free_bytes()
+    async def test_space_is_known_or_without_a_limit(self, store: Store) -> None:
+        """There is no more free space than the store has, and asking is never an error."""
+        space = await store.space()
 
-        assert room is None or room > 0
+        assert space is None or 0 < space.free_bytes <= space.size_bytes
 
 
 class LimitedStoreContract:

@@ -73,7 +73,10 @@ def test_an_upload_and_a_download_are_seen_everywhere(workspace: Workspace) -> N
     assert series["imaged_catalog_transaction_seconds_count/write"] >= 3
     assert series["imaged_images/active"] == 1
     assert series["imaged_blob_bytes/kept/local"] == 5
-    assert series["imaged_store_free_bytes/local"] > 0
+    assert series["imaged_store_size_bytes/local"] > series["imaged_store_free_bytes/local"] > 0
+    assert series["imaged_store_min_free_bytes/local"] == 0
+    assert series["imaged_http_request_duration_seconds_count/204/data"] == 1
+    assert series["process_open_fds/daemon"] > 0
     assert series["imaged_transfer_budget_limit_bytes"] == 256 * 1024**2
     assert series["imaged_ready"] == 1
     assert series["imaged_catalog_up"] == 1

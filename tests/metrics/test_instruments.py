@@ -27,6 +27,7 @@ from imaged.metrics.counters import Counters
 from imaged.metrics.instruments import ExpositionWriter, Instruments
 from imaged.metrics.state_collector import CachedProbe, StateCollector
 from imaged.metrics.state_gauges import StateSnapshot
+from imaged.ports.store import StoreSpace
 from imaged.server.connections import CloseReason
 from imaged.services.health import Health
 from imaged.services.reconciler import ReconcileReport
@@ -40,7 +41,9 @@ pytestmark = pytest.mark.asyncio
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 STORES = ("local", "near", "far")
 LEASE = timedelta(minutes=1)
-MOST_SERIES = 330
+MOST_SERIES = 500
+#: What a busy instance answers beside 200.
+ANSWERS = (("read", 404), ("write", 201), ("write", 204), ("data", 204))
 DUTIES = job_names(("api", "scrubber", "tasks"))
 TYPES = (
     *("import", "export", "clone", "convert", "verify"),
@@ -78,7 +81,7 @@ def figures(summary: Summary | None = FULL) -> StateSnapshot:
         summary=summary,
         is_ready=True,
         stores_up=dict.fromkeys(STORES, True),
-        free_bytes=dict.fromkeys(STORES, 10),
+        spaces=dict.fromkeys(STORES, StoreSpace(100, 10, 5)),
         task_types=TYPES,
         last_backup_at=NOW,
     )
@@ -88,6 +91,8 @@ def pages(found: StateSnapshot) -> ExpositionWriter:
     """An instance's page."""
     instruments = Instruments(stores=STORES, duties=DUTIES)
     instruments.tasks.register_types(TYPES)
+    for kind, status in ANSWERS:
+        instruments.requests.count(kind, status, 1)
     ended = dict.fromkeys(map(str, CloseReason), 0)
     counters = Counters(reconciled=ReconcileReport(), connections_ended=ended)
     instruments.register_counters(lambda: counters)
@@ -138,7 +143,7 @@ async def test_every_value_of_a_label_is_there_from_the_start() -> None:
     assert series["imaged_duty_failures_total duty=reconcile"] == 0
     assert labels == {
         "answer", "code", "direction", "duty", "kind", "le", "operation", "outcome", "presence",
-        "python", "reason", "state", "status", "store", "type", "version",
+        "process", "python", "reason", "state", "status", "store", "type", "version",
     }  # fmt: skip
 
 
@@ -157,6 +162,9 @@ async def test_the_catalogs_figures() -> None:
     assert series["imaged_instances presence=here"] == 1
     assert series["imaged_instances presence=silent"] == 1
     assert series["imaged_catalog_up"] == 1
+    assert series["imaged_store_size_bytes store=far"] == 100
+    assert series["imaged_store_free_bytes store=far"] == 10
+    assert series["imaged_store_min_free_bytes store=far"] == 5
 
 
 async def test_the_figures_of_tasks() -> None:
@@ -224,7 +232,7 @@ async def test_a_look_at_everything(service: Service, *, is_up: bool) -> None:
         found = await collector.collect()
 
     assert (found.is_ready, found.stores_up) == (is_up, {"local": True, "near": True})
-    assert found.free_bytes == {}  # the memory store is unlimited
+    assert found.spaces == {}  # the memory store is unlimited
     assert abs(found.clock_offset) < timedelta(seconds=30)
     if is_up:
         assert found.summary is not None

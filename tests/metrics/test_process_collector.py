@@ -1,12 +1,41 @@
-"""Lag of the event loop, and steps of the clock."""
+"""The standard metrics of a process, lag of the event loop, and steps of the clock."""
 
 from __future__ import annotations
 
-from time import monotonic
+import resource
+from time import monotonic, time
 
 import pytest
 
-from imaged.metrics.process_collector import SAMPLE_INTERVAL_SECONDS, LoopLagMonitor, SlidingMaximum
+from imaged.metrics.process_collector import (
+    SAMPLE_INTERVAL_SECONDS,
+    LoopLagMonitor,
+    ProcessCollector,
+    SlidingMaximum,
+)
+
+
+def test_the_process_has_the_standard_names() -> None:
+    """All that Prometheus' page on clients lists and Linux tells, about this very process."""
+    found = {
+        sample.name: sample.value
+        for family in ProcessCollector("worker").collect()
+        for sample in family.samples
+        if sample.labels == {"process": "worker"}
+    }
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    assert found.keys() == {
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_virtual_memory_bytes",
+        "process_start_time_seconds",
+        "process_open_fds",
+        "process_max_fds",
+    }
+    assert 0 < found["process_resident_memory_bytes"] < found["process_virtual_memory_bytes"]
+    assert time() - 86400 < found["process_start_time_seconds"] < time()
+    assert 3 <= found["process_open_fds"] < limit == found["process_max_fds"]
 
 
 def test_the_largest_leaves_with_its_window() -> None:

@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 from imaged.core.block import Block
 from imaged.core.errors import CatalogUnavailable, ImagedError, StoreError
 from imaged.ports.catalog import Catalog
-from imaged.ports.store import BlobReader, RecordUploadId, ignore_upload_id
+from imaged.ports.store import BlobReader, RecordUploadId, StoreSpace, ignore_upload_id
 from imaged.testing.memory_store import MemoryStore
 
 T = TypeVar("T")
@@ -186,9 +186,9 @@ class NetworkedStore:
         async for key in self._store.list_keys(prefix):
             yield key
 
-    async def free_bytes(self) -> int | None:
+    async def space(self) -> StoreSpace | None:
         """As the store does."""
-        return await self._store.free_bytes()
+        return await self._store.space()
 
     def _error(self) -> StoreError:
         return StoreError(self.name, "does not answer")

@@ -13,7 +13,7 @@ from contracts.store_refusing import LimitedStoreContract
 from contracts.store_state_machine import StoreMachine, machine_settings
 from contracts.store_writing import ExclusiveWritersContract
 from imaged.core.limits import MIB
-from imaged.ports.store import Store
+from imaged.ports.store import Store, StoreSpace
 from imaged.testing.memory_store import MemoryStore
 
 
@@ -71,7 +71,7 @@ class TestMemoryStore(
         await small_store.begin(key)
         await small_store.append(key, block_of(bytes(MIB)))
 
-        assert await small_store.free_bytes() == 3 * MIB
+        assert await small_store.space() == StoreSpace(4 * MIB, 3 * MIB, 0)
 
 
 def test_it_runs_wherever_anyio_does() -> None:

@@ -13,7 +13,7 @@ ALERTS = ROOT / "monitoring/alerts.yml"
 DASHBOARD = ROOT / "monitoring/dashboard.json"
 RUNBOOKS = ROOT / "docs/how-to/runbooks.md"
 
-FAMILY = re.compile(r"\bimaged_[a-z_]+")
+FAMILY = re.compile(r"\b(?:imaged|process)_[a-z_]+")
 SUFFIXES = ("_bucket", "_sum", "_count", "_total")
 
 

@@ -105,7 +105,7 @@ class WorkerProcess:
     async def _work(self, start: Start) -> None:
         config = start.config
         self.set_up(config)
-        instruments = Instruments(stores=list(config.stores.by_name))
+        instruments = Instruments(stores=list(config.stores.by_name), process="worker")
         async with open_drivers(config, instruments, allow_unavailable=True) as drivers:
             self._services = ServiceContainer(drivers, config, instruments, start.instance)
             self._registry = instruments.registry

@@ -12,18 +12,31 @@ from prometheus_client.exposition import choose_encoder
 
 from imaged.metrics.counters import Counters, CountersCollector
 from imaged.metrics.operation_meters import CatalogMeter, DutyMeter, StoreMeters, TaskMeter
-from imaged.metrics.process_collector import BuildCollector, LoopLagMonitor, ProcessCollector
+from imaged.metrics.process_collector import (
+    BuildCollector,
+    LoopLagMonitor,
+    ProcessCollector,
+    ProcessName,
+)
 from imaged.metrics.request_meters import RequestMeter, TransferMeter
 from imaged.metrics.state_gauges import StateSnapshot, state_families
 from imaged.metrics.worker_counters import CREATED_SUFFIX, WorkerCounters
 
 
 class Instruments:
-    """Owns the registry and the meters. ``stores``, ``duties``: the allowed label values."""
+    """Owns the registry and the meters. ``stores``, ``duties``: the allowed label values.
+    ``process``: which one of the instance this is.
+    """
 
-    def __init__(self, *, stores: Sequence[str], duties: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        stores: Sequence[str],
+        duties: Sequence[str] = (),
+        process: ProcessName = "daemon",
+    ) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(ProcessCollector())
+        self.registry.register(ProcessCollector(process))
         self.requests = RequestMeter(self.registry)
         self.transfers = TransferMeter(self.registry)
         self.stores = StoreMeters(self.registry, stores)
@@ -86,7 +99,7 @@ class ExpositionWriter:
 
 @dataclass(frozen=True, slots=True)
 class _Families:
-    """Collects every family once. imaged_start_time_seconds replaces the ``_created`` series."""
+    """Collects every family once. process_start_time_seconds replaces the ``_created`` series."""
 
     registry: CollectorRegistry
     worker_counters: WorkerCounters

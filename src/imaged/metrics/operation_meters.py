@@ -11,9 +11,11 @@ from imaged.core.errors import CatalogError, ImagedError, StoreError, WriteDisca
 from imaged.core.task import FINAL_STATUSES, Task, TaskStatus
 from imaged.ports.meter import STORE_OPERATIONS, TRANSACTION_KINDS, Meter
 
-#: A fast disk, a disk under load, a bucket, a failing one.
-STORE_BUCKETS = (0.01, 0.1, 1, 10)
-CATALOG_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 2, 10)
+#: Seconds: a fast disk, a disk under load, a bucket, a failing one; whole images take minutes.
+STORE_BUCKETS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600)
+#: Seconds. Transactions take milliseconds; those that wait for a lock end at a timeout of 15 s, and
+#: may be tried again.
+CATALOG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60)
 
 CHECK_OPERATION = "check"  # counted, not timed: other operations show the latency
 VERIFY_TYPE = "verify"

@@ -1,19 +1,22 @@
-"""Metrics of this process: version, CPU time, memory, lag of the event loop, steps of the clock."""
+"""Metrics of a process: version, CPU time, memory, files, lag of the event loop, clock steps."""
 
 from __future__ import annotations
 
 import os
 import platform
+import resource
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, process_time, time
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic, process_time, time
+from typing import Literal
 
 import anyio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-_STATM = Path("/proc/self/statm")
-_RESIDENT = 1  # index of the field; its unit is pages
+ProcessName = Literal["daemon", "worker"]
+
+PROC_SELF = Path("/proc/self")
 
 SAMPLE_INTERVAL_SECONDS = 0.25
 LAG_WINDOW_SECONDS = 60.0
@@ -21,11 +24,10 @@ CLOCK_STEP_SECONDS = 1.0  # smaller differences come from NTP slewing
 
 
 class BuildCollector:
-    """Yields the version and the start time."""
+    """Yields the version."""
 
     def __init__(self, version: str) -> None:
         self._version = version
-        self._began_at = time()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
@@ -36,27 +38,67 @@ class BuildCollector:
         )
         build.add_metric((self._version, platform.python_version()), 1)
         yield build
-        yield GaugeMetricFamily(
-            "imaged_start_time_seconds", "When this instance started.", self._began_at
-        )
 
 
 class ProcessCollector:
-    """Yields the CPU time and the resident memory."""
+    """Yields the standard metrics of a process: ``process_*``, as all Prometheus clients name them.
 
-    def __init__(self) -> None:
+    The library's own collector yields none of them where ``/proc/stat`` is hidden, as it is by
+    ``ProcSubset=pid`` in our units: it reads the time of the boot there. ``process`` is a label,
+    because an instance may have two processes, and limits and start times cannot be added.
+    """
+
+    def __init__(self, process: ProcessName) -> None:
+        self._process = process
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
+        self._started_at = _start_time()
 
     def collect(self) -> Iterator[Metric]:
         """Read them at each scrape."""
-        yield CounterMetricFamily(
-            "imaged_cpu_seconds", "CPU time that this instance used.", process_time()
+        cpu = CounterMetricFamily(
+            "process_cpu_seconds",
+            "Total user and system CPU time spent in seconds.",
+            labels=("process",),
         )
-        yield GaugeMetricFamily(
-            "imaged_resident_memory_bytes",
-            "Resident memory of this instance; memory shared with its worker counts twice.",
-            int(_STATM.read_text().split()[_RESIDENT]) * self._page_bytes,
+        cpu.add_metric((self._process,), process_time())
+        yield cpu
+        virtual_pages, resident_pages = map(int, (PROC_SELF / "statm").read_text().split()[:2])
+        max_fds, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        yield self._gauge(
+            "resident_memory_bytes",
+            "Resident memory size in bytes.",
+            resident_pages * self._page_bytes,
         )
+        yield self._gauge(
+            "virtual_memory_bytes",
+            "Virtual memory size in bytes.",
+            virtual_pages * self._page_bytes,
+        )
+        yield self._gauge(
+            "start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+            self._started_at,
+        )
+        yield self._gauge(
+            "open_fds",
+            "Number of open file descriptors.",
+            sum(1 for _ in (PROC_SELF / "fd").iterdir()),
+        )
+        yield self._gauge("max_fds", "Maximum number of open file descriptors.", max_fds)
+
+    def _gauge(self, name: str, what: str, value: float) -> Metric:
+        family = GaugeMetricFamily(f"process_{name}", what, labels=("process",))
+        family.add_metric((self._process,), value)
+        return family
+
+
+def _start_time() -> float:
+    """When the kernel started this process, in seconds since the epoch: proc(5), /proc/pid/stat,
+    field 22, in ticks since the boot. The first two fields are a number and a name with blanks.
+    """
+    stat = (PROC_SELF / "stat").read_text()
+    ticks = int(stat.rpartition(")")[2].split()[22 - 3])
+    return time() - clock_gettime(CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 class LoopLagMonitor:

@@ -95,9 +95,9 @@ class StateCollector:
         self._task_types = task_types
         self._summary = CachedProbe(self._summarize)
         self._troubles = CachedProbe(health.troubles)
-        self._room = {name: CachedProbe(store.free_bytes) for name, store in stores.by_name.items()}
+        self._spaces = {name: CachedProbe(store.space) for name, store in stores.by_name.items()}
         self._last_backup = None if last_backup is None else CachedProbe(last_backup)
-        self._all: list[CachedProbe[Any]] = [self._summary, self._troubles, *self._room.values()]
+        self._all: list[CachedProbe[Any]] = [self._summary, self._troubles, *self._spaces.values()]
         if self._last_backup is not None:
             self._all.append(self._last_backup)
 
@@ -114,16 +114,16 @@ class StateCollector:
                 tasks.start_soon(probe.refresh)
         summary, clock_offset = self._summary.value or (None, timedelta(0))
         troubles = self._troubles.value
-        room = {name: probe.value for name, probe in self._room.items()}
         return StateSnapshot(
             summary=summary,
             clock_offset=clock_offset,
             lease=self._lease,
             is_ready=troubles is not None and not troubles,
             stores_up={
-                name: troubles is not None and f"store {name}" not in troubles for name in room
+                name: troubles is not None and f"store {name}" not in troubles
+                for name in self._spaces
             },
-            free_bytes={name: left for name, left in room.items() if left is not None},
+            spaces={name: space for name, probe in self._spaces.items() if (space := probe.value)},
             task_types=self._task_types,
             last_backup_at=None if self._last_backup is None else self._last_backup.value,
         )

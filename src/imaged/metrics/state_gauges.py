@@ -16,6 +16,7 @@ from imaged.core.blob import BlobState
 from imaged.core.lifecycle import Status
 from imaged.core.summary import Summary
 from imaged.core.task import TaskStatus
+from imaged.ports.store import StoreSpace
 
 #: Statuses that images leave by themselves.
 TRANSIENT_STATUSES = (Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.PENDING_DELETE)
@@ -32,7 +33,7 @@ class StateSnapshot:
     lease: timedelta = timedelta(minutes=1)  # an instance is silent this long after its heartbeat
     is_ready: bool = False
     stores_up: Mapping[str, bool] = field(default_factory=dict)
-    free_bytes: Mapping[str, int] = field(default_factory=dict)  # of stores with a limited size
+    spaces: Mapping[str, StoreSpace] = field(default_factory=dict)  # of stores with a limited size
     task_types: Sequence[str] = ()  # known to this instance
     last_backup_at: datetime | None = None  # None: backup.folder is not set, or does not answer
 
@@ -50,12 +51,7 @@ def state_families(snapshot: StateSnapshot) -> Iterator[Metric]:
     yield _labelled(
         "imaged_store_up", "Whether the store can be used.", "store", snapshot.stores_up
     )
-    yield _labelled(
-        "imaged_store_free_bytes",
-        "Free space of the store, including the reserve that must stay free.",
-        "store",
-        snapshot.free_bytes,
-    )
+    yield from _of_spaces(snapshot.spaces)
     if snapshot.last_backup_at is not None:
         yield GaugeMetricFamily(
             "imaged_backup_last_success_timestamp_seconds",
@@ -72,6 +68,27 @@ def state_families(snapshot: StateSnapshot) -> Iterator[Metric]:
             "How far the catalog's clock is ahead of this machine's.",
             snapshot.clock_offset.total_seconds(),
         )
+
+
+def _of_spaces(spaces: Mapping[str, StoreSpace]) -> Iterator[Metric]:
+    yield _labelled(
+        "imaged_store_size_bytes",
+        "Size of the store's filesystem.",
+        "store",
+        {name: space.size_bytes for name, space in spaces.items()},
+    )
+    yield _labelled(
+        "imaged_store_free_bytes",
+        "Free space of the store, including the reserve that must stay free.",
+        "store",
+        {name: space.free_bytes for name, space in spaces.items()},
+    )
+    yield _labelled(
+        "imaged_store_min_free_bytes",
+        "min_free: uploads that would leave less free space are refused.",
+        "store",
+        {name: space.min_free_bytes for name, space in spaces.items()},
+    )
 
 
 def _of_images(summary: Summary) -> Iterator[Metric]:

@@ -29,6 +29,15 @@ async def ignore_upload_id(upload_id: str) -> None:
     del upload_id
 
 
+@dataclass(frozen=True, slots=True)
+class StoreSpace:
+    """The size of a store with a limit, in bytes."""
+
+    size_bytes: int
+    free_bytes: int  # includes what must stay free
+    min_free_bytes: int  # a write that would leave less free space is refused
+
+
 class BlobReader(Protocol):
     """An open blob. A read returns the blob's bytes, even if it is deleted meanwhile, or raises an
     error; it never ends early without one.
@@ -114,8 +123,8 @@ class Store(Protocol):
         """
         ...
 
-    async def free_bytes(self) -> int | None:
-        """The free space in bytes, or None if the store has no such limit."""
+    async def space(self) -> StoreSpace | None:
+        """Its size and free space, or None if the store has no such limit."""
         ...
 
 

@@ -23,6 +23,7 @@ from imaged.ports.store import (
     SelfTesting,
     ServerSideCopy,
     Store,
+    StoreSpace,
     ignore_upload_id,
 )
 
@@ -89,9 +90,9 @@ class MeteredStore:
         """Every key with this prefix that has bytes, complete or unfinished. Not measured."""
         return self.inner.list_keys(prefix)
 
-    async def free_bytes(self) -> int | None:
-        """The free space in bytes, or None where there is no limit."""
-        return await self.inner.free_bytes()
+    async def space(self) -> StoreSpace | None:
+        """Its size and free space, or None where there is no limit. Not measured."""
+        return await self.inner.space()
 
 
 class MeteredCapableStore(MeteredStore):

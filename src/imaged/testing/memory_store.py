@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 from imaged.core.block import Block, Blocks
 from imaged.core.errors import BlobExists, BlobMissing, StoreFull, WriteDiscarded
 from imaged.core.place_marker import ExpectedMarker, Marker, PlaceKind
-from imaged.ports.store import RecordUploadId, ignore_upload_id
+from imaged.ports.store import RecordUploadId, StoreSpace, ignore_upload_id
 from imaged.stores.layout import require_key
 
 
@@ -99,10 +99,12 @@ class MemoryStore:
             if key.startswith(prefix):
                 yield key
 
-    async def free_bytes(self) -> int | None:
-        """The free space in bytes, or None where there is no limit."""
+    async def space(self) -> StoreSpace | None:
+        """Its size and free space, or None where there is no limit."""
         await checkpoint()
-        return None if self.capacity_bytes is None else self.capacity_bytes - self._used_bytes()
+        if (size := self.capacity_bytes) is None:
+            return None
+        return StoreSpace(size, size - self._used_bytes(), min_free_bytes=0)
 
     def _unfinished(self, key: str) -> bytes:
         if key not in self.partial:

@@ -44,7 +44,7 @@ async def check_store(
                 yield _marker_finding(subject, await places.examine(store.place, store))
             await self_test_store(store, lacks.append)
             took = time.monotonic() - began
-            free_bytes = await store.free_bytes()
+            space = await store.space()
     except StoreError as error:
         yield problem(subject, str(error), "Every daemon with this store needs it.")
         return
@@ -59,7 +59,8 @@ async def check_store(
         yield warning(subject, str(lack), "docs/how-to/use-s3.md lists what each server lacks.")
     if isinstance(section, FilesystemSection):
         yield _filesystem_finding(subject, section.path)
-        yield _free_space_finding(subject, free_bytes or 0, section.min_free)
+    if space is not None:
+        yield _free_space_finding(subject, space.free_bytes, space.min_free_bytes)
 
 
 def _marker_finding(subject: str, verdict: PlaceState) -> Finding:

@@ -133,10 +133,17 @@ def write_chunks(disk: Disk, descriptor: int, chunks: Sequence[bytes], limit: in
             pending[first] = memoryview(pending[first])[written:]
 
 
+def size_and_free_bytes(disk: Disk, path: Path) -> tuple[int, int]:
+    """The size of the filesystem, and the space in it that users other than root may take; both in
+    bytes. Raises OSError.
+    """
+    figures = disk.statvfs(path)
+    return figures.f_blocks * figures.f_frsize, figures.f_bavail * figures.f_frsize
+
+
 def free_bytes(disk: Disk, path: Path) -> int:
     """The free space for users other than root, in bytes. Raises OSError."""
-    figures = disk.statvfs(path)
-    return figures.f_bavail * figures.f_frsize
+    return size_and_free_bytes(disk, path)[1]
 
 
 def require_room(

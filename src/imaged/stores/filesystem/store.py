@@ -29,14 +29,14 @@ from imaged.core.block import Blocks
 from imaged.core.errors import BlobMissing, StoreError
 from imaged.core.place_marker import PlaceKind
 from imaged.lanes import LaneFactory, ThreadLane
-from imaged.ports.store import RecordUploadId, ignore_upload_id
+from imaged.ports.store import RecordUploadId, StoreSpace, ignore_upload_id
 from imaged.stores.filesystem.disk import (
     Disk,
     RefcountedFile,
     ThreadPool,
-    free_bytes,
     move,
     os_errors_translated,
+    size_and_free_bytes,
     sync_folder,
 )
 from imaged.stores.filesystem.marker import FolderMarker, require_root_folder
@@ -143,10 +143,12 @@ class FilesystemStore:
                     yield key
         await self.place.require_expected()  # unmounted meanwhile, the list would be incomplete
 
-    async def free_bytes(self) -> int | None:
-        """The free space of the filesystem in bytes, including what must stay free."""
-        with os_errors_translated(self.name, self._settings.path):
-            return await self._threads.run(partial(free_bytes, self._disk, self._settings.path))
+    async def space(self) -> StoreSpace | None:
+        """The size and the free space of the filesystem."""
+        path = self._settings.path
+        with os_errors_translated(self.name, path):
+            size, free = await self._threads.run(partial(size_and_free_bytes, self._disk, path))
+        return StoreSpace(size, free, self._settings.min_free_bytes)
 
     async def _open(self, blob: FilesystemReader) -> None:
         try:
