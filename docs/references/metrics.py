@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from prometheus_client.core import Metric
 
@@ -68,6 +68,7 @@ def all_families() -> Iterator[Metric]:
     """Yield every family once, as in an idle instance."""
     instruments = Instruments(stores=_STORES, duties=("reclaimer", "scrubber", "reconcile"))
     instruments.register_instance_metrics("…")
+    instruments.duties.set_intervals({"NAME": timedelta(0)})
     instruments.tasks.register_types(_TASK_TYPES)
     ended = dict.fromkeys(map(str, CloseReason), 0)
     counters = Counters(reconciled=ReconcileReport(), log_bytes=0, connections_ended=ended)

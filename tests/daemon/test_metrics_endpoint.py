@@ -148,7 +148,7 @@ def test_a_scrubber_has_a_page_too(workspace: Workspace) -> None:
 
 
 def test_a_rejected_reload_is_seen(workspace: Workspace) -> None:
-    """A rejected reload is shown until the next successful one."""
+    """A rejected reload is shown until the next successful one, whose intervals are shown then."""
     with measured(workspace) as daemon:
         name = "imaged_config_last_reload_successful"
         assert read(workspace)[name] == 1
@@ -157,9 +157,9 @@ def test_a_rejected_reload_is_seen(workspace: Workspace) -> None:
         daemon.reload()
         until(workspace, name, 0)
 
-        write(workspace, "[scrubber]\ndelay = '2h'")
+        write(workspace, "[scrubber]\nevery = '2h'")
         daemon.reload()
-        until(workspace, name, 1)
+        assert until(workspace, name, 1)["imaged_duty_interval_seconds/scrubber"] == 7200
 
 
 def test_a_broken_catalog_does_not_break_the_page(workspace: Workspace) -> None:

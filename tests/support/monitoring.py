@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
+DOCS_URL = "https://docs.example.org/imaged"  # to be replaced, docs/how-to/monitor.md
 ALERTS = ROOT / "monitoring/alerts.yml"
 DASHBOARD = ROOT / "monitoring/dashboard.json"
 RUNBOOKS = ROOT / "docs/how-to/runbooks.md"
@@ -24,9 +25,9 @@ class Alert(NamedTuple):
     text: str
 
     @property
-    def runbook(self) -> str:
+    def runbook_url(self) -> str:
         """Where the annotation leads."""
-        (target,) = re.findall(r"(?m)^ +runbook: (\S+)$", self.text)
+        (target,) = re.findall(r"(?m)^ +runbook_url: (\S+)$", self.text)
         return str(target)
 
 

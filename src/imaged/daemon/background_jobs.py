@@ -72,6 +72,21 @@ def job_names(roles: Collection[Role]) -> Sequence[str]:
     return names
 
 
+def job_intervals(
+    config: Config, checkpoint_every: timedelta = CHECKPOINT_INTERVAL
+) -> Mapping[str, timedelta]:
+    """Return the pause between two rounds of each job of this instance; 0 disables the job."""
+    every = {
+        "reclaimer": config.claims.renew_every,
+        "task_expiry": config.claims.renew_every,
+        "checkpoint": checkpoint_every,
+        "sweeper": config.scrubber.every,
+        "scrubber": config.scrubber.every,
+        "reconcile": config.reconcile.every,
+    }
+    return {name: every[name] for name in job_names(config.daemon.roles)}
+
+
 class BackgroundJobs:
     """Owns the periodic jobs of one instance; its roles select them."""
 
@@ -81,16 +96,20 @@ class BackgroundJobs:
         config: Callable[[], Config],
         checkpoint_every: timedelta = CHECKPOINT_INTERVAL,
     ) -> None:
-        every: Mapping[str, tuple[RunOnce, Interval]] = {
-            "reclaimer": (services.reclaimer.run_due, lambda: config().claims.renew_every),
-            "task_expiry": (services.expire_tasks, lambda: config().claims.renew_every),
-            "checkpoint": (services.database.shorten_log, lambda: checkpoint_every),
-            "sweeper": (services.sweeper.run_due, lambda: config().scrubber.every),
-            "scrubber": (services.scrubber.run_due, lambda: config().scrubber.every),
-            "reconcile": (services.reconcile.run_due, lambda: config().reconcile.every),
+        rounds: Mapping[str, RunOnce] = {
+            "reclaimer": services.reclaimer.run_due,
+            "task_expiry": services.expire_tasks,
+            "checkpoint": services.database.shorten_log,
+            "sweeper": services.sweeper.run_due,
+            "scrubber": services.scrubber.run_due,
+            "reconcile": services.reconcile.run_due,
         }
+
+        def interval_of(name: str) -> Interval:
+            return lambda: job_intervals(config(), checkpoint_every)[name]
+
         self._all = [
-            PeriodicJob(name, *every[name], services.duty_meter)
+            PeriodicJob(name, rounds[name], interval_of(name), services.duty_meter)
             for name in job_names(config().daemon.roles)
         ]
 

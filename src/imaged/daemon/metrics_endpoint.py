@@ -22,7 +22,7 @@ from imaged.api.authenticator import BearerToken
 from imaged.api.monitoring import MetricsHandler
 from imaged.config import Config
 from imaged.config.types import API_ADDRESSES
-from imaged.daemon.background_jobs import job_names
+from imaged.daemon.background_jobs import job_intervals, job_names
 from imaged.daemon.backup_files import time_of_newest_backup
 from imaged.daemon.container import ServiceContainer, read_counters
 from imaged.daemon.drivers import Drivers
@@ -49,6 +49,7 @@ class MetricsEndpoint:
             stores=list(config.stores.by_name), duties=job_names(config.daemon.roles)
         )
         self.instruments.register_instance_metrics(version("imaged"))
+        self.instruments.duties.set_intervals(job_intervals(config))
         self.worker_counters = WorkerCounters()  # of this instance's worker process
         self._token = _read_token(config)
         self._server: HttpServer | None = None  # the API's
@@ -76,9 +77,12 @@ class MetricsEndpoint:
         self._metrics = MetricsHandler(pages.write, self._token, self._names())
 
     def apply(self, config: Config) -> None:
-        """Reload the token. Raises TokenFileInvalid and keeps the old token then."""
+        """Reload the token, and report the intervals of duties. Raises TokenFileInvalid and changes
+        nothing then.
+        """
         if self._token is not None and config.metrics.token_file:
             self._token.reload(Path(config.metrics.token_file))
+        self.instruments.duties.set_intervals(job_intervals(config))
 
     @property
     def for_api(self) -> MetricsHandler | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from time import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
@@ -116,9 +117,20 @@ class DutyMeter:
         self._failures = Counter(
             "imaged_duty_failures", "Rounds of a duty that failed.", ("duty",), registry=registry
         )
+        self._intervals = Gauge(
+            "imaged_duty_interval_seconds",
+            "How long a duty pauses between two rounds; 0 if it is disabled.",
+            ("duty",),
+            registry=registry,
+        )
         for duty in duties:
             self._successes.labels(duty)
             self._failures.labels(duty)
+
+    def set_intervals(self, intervals: Mapping[str, timedelta]) -> None:
+        """Record the configured intervals of duties."""
+        for duty, interval in intervals.items():
+            self._intervals.labels(duty).set(interval.total_seconds())
 
     def __call__(self, what: str, seconds: float, error: BaseException | None) -> None:
         """Record the end of a round. A cancelled round counts neither as success nor as failure."""
