@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from references.metrics import all_families
+from support.grafana_schema import schema_errors
 from support.monitoring import (
     DOCS_URL,
     ROOT,
@@ -101,6 +102,35 @@ def test_panels_have_a_place_of_their_own() -> None:
         assert place["x"] + place["w"] <= 24
     for one, other in combinations([panel["gridPos"] for panel in PANELS], 2):
         assert not _overlap(one, other)
+
+
+def test_the_dashboard_is_valid() -> None:
+    """By the schema of Grafana: no field, value, kind of panel or unit is unknown."""
+    assert schema_errors(dashboard()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "error"),
+    [
+        ("titel", "Catalog", "$.panels[1].titel is unknown"),
+        ("title", 7, "$.panels[1].title: 7 is not typing.Optional[str]"),
+        ("type", "graf", "$.panels[1]: panels of the type 'graf' are unknown"),
+        ("gridPos w", "4", "$.panels[1].grid_pos.w: '4' is not <class 'int'>"),
+        ("options textMode", "big", "$.panels[1].options.text_mode: 'big' is not <enum"),
+        ("fieldConfig defaults unit", "parsec", "the unit 'parsec' is unknown"),
+        ("targets 0 expression", "up", "$.panels[1].targets[0].expression is unknown"),
+    ],
+)
+def test_what_grafana_would_ignore_is_found(path: str, value: object, error: str) -> None:
+    """Grafana shows a dashboard with mistakes, and an empty panel or another unit in it."""
+    wrong = dashboard()
+    place = wrong["panels"][1]
+    *way, name = path.split()
+    for step in way:
+        place = place[int(step) if step.isdigit() else step]
+    place[name] = value
+
+    assert any(error in found for found in schema_errors(wrong))
 
 
 def test_the_dashboard_asks_for_its_prometheus() -> None:
