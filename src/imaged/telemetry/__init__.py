@@ -4,7 +4,7 @@
       + request_id, image_id, claim_id …    bound once, where the work comes in
       → rate_limit.py   repeated warnings are counted instead of written
       → sanitize.py     secrets are replaced, long texts cut, control characters escaped
-      → log.py          console, JSON, or fields for journald.py
+      → log.py          console.py, JSON, or fields for journald.py
 
 ``docs/reference/events.md`` lists all events; nothing else is written.
 """

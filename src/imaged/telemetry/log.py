@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
 
+from imaged.telemetry.console import ConsoleFormat
 from imaged.telemetry.journald import journal_fields, priority, send_to_journal
 from imaged.telemetry.rate_limit import RateLimiter
 from imaged.telemetry.sanitize import escape, redact_secrets, shorten
@@ -123,8 +124,7 @@ def is_journal(output: TextIO) -> bool:
 def final_processors(chosen: LogFormat, output: TextIO) -> list[Processor]:
     """Return the last processors, which turn an event into the written line."""
     if chosen == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=output.isatty(), pad_event_to=24)
-        return [shorten, escape, renderer]
+        return [shorten, escape, ConsoleFormat(colors=output.isatty())]
     if chosen == "journal":
         last = to_json_with_priority if is_journal(output) else to_json
         return [shorten, to_journal, put_first, last]
