@@ -188,7 +188,7 @@ def test_restore_takes_an_image_back_once(workspace: Workspace) -> None:
     assert (first.returncode, first.stdout) == (0, f"{image_id} is active again.\n")
     assert second.returncode == 1
     assert f"The image {image_id} cannot be restored" in second.stderr
-    assert (unknown.returncode, unknown.stderr) == (1, "There is no image no-such-image.\n")
+    assert (unknown.returncode, unknown.stderr) == (1, "Error: There is no image no-such-image.\n")
     assert not json.loads(workspace.imaged("pending", "--json").stdout)
 
 
@@ -225,17 +225,21 @@ def test_scrub_once_deletes_what_is_due(workspace: Workspace) -> None:
 
 
 def test_reconcile_touches_nothing_unless_it_is_told_to(workspace: Workspace) -> None:
-    """A stray is shown first, then doomed, and a held blob never."""
+    """A stray is shown first, then doomed, and a held blob never. The log is shown on request."""
     keep_image(workspace, "stays", deleted=False)
     stray = workspace.images / "ab" / f"ab{'0' * 6}-0000-4000-8000-{'0' * 12}.{'1' * 32}"
     stray.write_bytes(b"whose?")
 
     dry = workspace.imaged("reconcile")
+    verbose = workspace.imaged("reconcile", "--verbose")
     wet = json.loads(workspace.imaged("reconcile", "--apply", "--max-delete", "1", "--json").stdout)
     workspace.imaged("scrub", "--once", IMAGED_SCRUBBER__DELAY="0")
     assert stray.exists(), "the quarantine is not over"
 
     assert dry.returncode == 0
+    assert "blob.stray_found" not in dry.stderr
+    assert '"event": "blob.stray_found"' in verbose.stderr
+    assert verbose.stdout == dry.stdout
     assert stray.name in dry.stdout
     assert "1 blob without a row in the catalog" in dry.stdout
     assert "2 blobs compared: 1 stray, 0 doomed, 0 missing." in dry.stdout
@@ -427,4 +431,4 @@ def test_an_address_that_is_taken_is_a_problem(workspace: Workspace, section: st
         done = workspace.imaged("serve", **{f"IMAGED_{section}__BIND": address})
 
     assert done.returncode == 1
-    assert done.stderr == f"Cannot listen on {address}: Address already in use.\n"
+    assert done.stderr == f"Error: Cannot listen on {address}: Address already in use.\n"

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.options import config_option, confirm, json_option
+from imaged.cli.options import (
+    config_option,
+    configure_command_log,
+    confirm,
+    json_option,
+    verbose_option,
+)
 from imaged.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ PLACE_KINDS = ("store", "exports", "scratch")
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @config_option
+@verbose_option
 @json_option
 def adopt_store(name: str, kind: str, file: Path | None, *, yes: bool, as_json: bool) -> None:
     """Adopt the place of a store for this catalog, whatever it contains.
@@ -38,10 +45,9 @@ def adopt_store(name: str, kind: str, file: Path | None, *, yes: bool, as_json: 
     import anyio
 
     from imaged.config import load
-    from imaged.telemetry import configure_log
 
     config = load(file)
-    configure_log(config.log.level, config.log.format)
+    configure_command_log(config.log.level, config.log.format)
     inventory = anyio.run(_inspect, config, name, kind)
     if not yes:
         confirm(f"Found: {inventory}.\n{adoption_warning(config)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.options import config_option, json_option
+from imaged.cli.options import config_option, configure_command_log, json_option, verbose_option
 from imaged.cli.output import print_json
 from imaged.units import approximate_size, pluralize
 
@@ -33,6 +33,7 @@ WITHOUT_BYTES = {
     help="Then remove all backups in the folder but the newest N.",
 )
 @config_option
+@verbose_option
 @json_option
 def backup(
     folder: Path | None, file: Path | None, *, with_bytes: bool, keep: int | None, as_json: bool
@@ -49,6 +50,7 @@ def backup(
     from imaged.daemon.backup import make_backup
 
     config = load(file)
+    configure_command_log(config.log.level, config.log.format)
     folder = folder or config.backup.folder
     if folder is None:
         raise click.UsageError("Name the folder for the backup, or set backup.folder.")
@@ -75,6 +77,7 @@ def backup(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Use this configuration, and leave that of the backup alone.",
 )
+@verbose_option
 @json_option
 def restore_backup(
     backup: Path, file: Path | None, *, check: bool, replace: bool, as_json: bool
@@ -87,6 +90,7 @@ def restore_backup(
     """
     from imaged.daemon import restored_backup
 
+    configure_command_log()
     manifest = restored_backup.check_backup(backup)
     restored = None
     if not check:

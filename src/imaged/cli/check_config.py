@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option
+from imaged.cli.options import config_option, configure_command_log, json_option, verbose_option
 from imaged.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
+@verbose_option
 @click.option(
     "--settings-only",
     is_flag=True,
@@ -88,9 +89,8 @@ def _check_backends(config: Config) -> tuple[list[Problem], list[str]]:
     import anyio
 
     from imaged.daemon.preflight import find_hints, find_problems
-    from imaged.telemetry import configure_log
 
-    configure_log("error")
+    configure_command_log()
     hints = find_hints(config)
     problems = anyio.run(find_problems, config, lambda lack: hints.append(str(lack)))
     return problems, hints

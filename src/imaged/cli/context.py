@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import anyio
 
+from imaged.cli.options import configure_command_log
 from imaged.config import Config, load
 from imaged.daemon.drivers import Drivers, open_catalog, open_drivers
 from imaged.ports.catalog import Catalog
-from imaged.telemetry import configure_log
 
 T = TypeVar("T")
 Opened = TypeVar("Opened")
@@ -34,7 +34,7 @@ def _run(
     work: Callable[[Opened, Config], Awaitable[T]],
 ) -> T:
     config = load(file)
-    configure_log(config.log.level, config.log.format)
+    configure_command_log(config.log.level, config.log.format)
 
     async def run() -> T:
         async with opener(config) as opened:

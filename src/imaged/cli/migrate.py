@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli.adopt_store import adoption_warning
-from imaged.cli.options import config_option, confirm, json_option
+from imaged.cli.options import (
+    config_option,
+    configure_command_log,
+    confirm,
+    json_option,
+    verbose_option,
+)
 from imaged.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
+@verbose_option
 @click.option("--contract", is_flag=True, help="Also remove what only older versions needed.")
 @click.option(
     "--new-catalog",
@@ -66,10 +73,9 @@ def migrate(
     import anyio
 
     from imaged.config import load
-    from imaged.telemetry import configure_log
 
     config = load(file)
-    configure_log("error")
+    configure_command_log()
     if not new_catalog:
         done = anyio.run(_migrate, config, contract)
     else:
@@ -98,13 +104,12 @@ def _move(file: Path | None, source: str, *, as_json: bool) -> None:
     from imaged.config import load
     from imaged.config.secrets import has_password
     from imaged.daemon.settings import password_file
-    from imaged.telemetry import configure_log
     from imaged.units import pluralize
 
     if has_password(source):
         raise click.UsageError("All users see a password in --from: set PGPASSWORD instead.")
     config = load(file)
-    configure_log("error")
+    configure_command_log()
     url = config.catalog.url
     moved = anyio.run(copy_to_other_kind, source, url, password_file(config))
     if as_json:

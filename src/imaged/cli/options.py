@@ -5,14 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from imaged import DEFAULT_CONFIG_FILE
 
+if TYPE_CHECKING:
+    from imaged.telemetry.log import LogFormat
+
 F = TypeVar("F", bound=Callable[..., Any])
 
+VERBOSE = "imaged.verbose"  # of click's meta
 FILE_TYPE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -20,6 +24,35 @@ def config_option(command: F) -> F:
     """``--config FILE``."""
     text = f"The configuration; default: {DEFAULT_CONFIG_FILE}."
     return click.option("--config", "file", metavar="FILE", type=FILE_TYPE, help=text)(command)
+
+
+def verbose_option(command: F) -> F:
+    """``--verbose``, which ``configure_command_log`` reads."""
+    return click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_remember_verbose,
+        help="Print the log of what it does, too.",
+    )(command)
+
+
+def _remember_verbose(context: click.Context, _option: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    context.meta[VERBOSE] = value
+
+
+def configure_command_log(level: str = "info", output_format: LogFormat = "auto") -> None:
+    """Log to standard error with ``--verbose``, or if systemd connected it to the journal, and
+    otherwise nowhere: a command prints its result and its errors.
+    """
+    from imaged.telemetry.log import configure_log, discard_log, is_journal
+
+    context = click.get_current_context(silent=True)
+    if is_journal(sys.stderr) or (context is not None and context.meta.get(VERBOSE)):
+        configure_log(level, output_format)
+    else:
+        discard_log()
 
 
 def json_option(command: F) -> F:

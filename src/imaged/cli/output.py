@@ -143,9 +143,15 @@ def print_error(error: Exception, *, as_json: bool) -> None:
     elif isinstance(error, click.ClickException):
         error.show()
     else:
-        click.echo(_message_of(error), err=True)
+        for line in _message_of(error).splitlines():  # of a configuration, one for each mistake
+            print_failure(line)
         if remedy := _remedy_for(error):
             click.echo(remedy, err=True)
+
+
+def print_failure(sentence: str) -> None:
+    """Print a sentence on standard error, with the prefix that click's own errors have."""
+    click.echo(f"Error: {sentence}", err=True)
 
 
 def _message_of(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaged.cli.options import config_option, json_option
+from imaged.cli.options import config_option, json_option, verbose_option
 from imaged.cli.output import local_time, print_json, print_table
 from imaged.units import approximate_duration, approximate_size, pluralize
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
+@verbose_option
 @json_option
 def pending(file: Path | None, *, as_json: bool) -> None:
     """List the deleted images that can still be restored, and for how long."""
@@ -49,6 +50,7 @@ def pending(file: Path | None, *, as_json: bool) -> None:
 @click.command()
 @click.argument("image_id", metavar="IMAGE")
 @config_option
+@verbose_option
 @json_option
 def restore(image_id: str, file: Path | None, *, as_json: bool) -> None:
     """Restore a deleted image, with everything that it had."""

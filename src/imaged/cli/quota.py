@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.options import config_option, json_option
+from imaged.cli.options import config_option, json_option, verbose_option
 from imaged.cli.output import print_json
 from imaged.units import approximate_size, parse_size
 
@@ -40,6 +40,7 @@ class Limit(click.ParamType[int | str]):
 @click.argument("project")
 @click.option("--limit", metavar="SIZE|none", type=Limit(), help="Set it, such as 500GiB.")
 @config_option
+@verbose_option
 @json_option
 def quota(project: str, limit: int | str | None, file: Path | None, *, as_json: bool) -> None:
     """Show how many bytes a project holds and may hold, or set it.

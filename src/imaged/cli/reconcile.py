@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option
-from imaged.cli.output import print_json, print_table
+from imaged.cli.options import config_option, json_option, verbose_option
+from imaged.cli.output import print_failure, print_json, print_table
 from imaged.units import pluralize
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
+@verbose_option
 @click.option("--apply", is_flag=True, help="Doom the strays; without it, nothing is changed.")
 @click.option(
     "--max-delete",
@@ -68,11 +69,10 @@ def _print(report: ReconcileReport, *, apply: bool) -> None:
     if report.strays and not apply:
         click.echo("Nothing was changed. --apply dooms the strays.")
     for store, why in report.failed.items():
-        click.echo(f"The store {store} was not compared: it {why}.", err=True)
+        print_failure(f"The store {store} was not compared: it {why}.")
     if report.braked:
-        click.echo(
+        print_failure(
             f"Too many strays in {', '.join(report.braked_stores)}: nothing is "
             "doomed there. Is catalog.url right, and was the catalog restored from a backup? To "
-            f"delete them: imaged reconcile --apply --max-delete {len(report.strays)}",
-            err=True,
+            f"delete them: imaged reconcile --apply --max-delete {len(report.strays)}"
         )

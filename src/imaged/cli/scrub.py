@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option
-from imaged.cli.output import local_time, print_json, print_table, tells_failed_start
+from imaged.cli.options import config_option, json_option, verbose_option
+from imaged.cli.output import local_time, print_failure, print_json, print_table, tells_failed_start
 from imaged.units import pluralize
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
+@verbose_option
 @click.option("--once", is_flag=True, help="Delete everything that is due, and exit.")
 @click.option("--dry-run", is_flag=True, help="List what would be deleted now, and change nothing.")
 @click.option(
@@ -49,7 +50,7 @@ def scrub(
         report, troubles = _run_once(file)
         _print_report(report, as_json=as_json)
         for trouble in troubles:
-            click.echo(trouble, err=True)
+            print_failure(trouble)
         return EXIT_PROBLEMS if report.failed or troubles else 0
     from imaged.cli.serve import run_daemon
 

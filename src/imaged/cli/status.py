@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaged.cli.options import config_option, json_option
+from imaged.cli.options import config_option, json_option, verbose_option
 from imaged.cli.output import TextTable, moment, print_json
 from imaged.cli.watch import WatchedView, watch, watch_option
 from imaged.core.blob import BlobState
@@ -30,6 +30,7 @@ UNKNOWN = "?"
 @click.command()
 @watch_option
 @config_option
+@verbose_option
 @json_option
 def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None:
     """Show the instances, their work, waiting tasks, and blobs to be deleted.

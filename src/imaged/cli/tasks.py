@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option
+from imaged.cli.options import config_option, json_option, verbose_option
 from imaged.cli.output import TextTable, moment, print_json, printable
 from imaged.cli.watch import WatchedView, watch, watch_option
 from imaged.core.task import Task, TaskStatus
@@ -58,6 +58,7 @@ def tasks() -> None:
 )
 @watch_option
 @config_option
+@verbose_option
 @json_option
 def list_tasks(
     file: Path | None,
@@ -96,6 +97,7 @@ def list_tasks(
 @_task_argument
 @watch_option
 @config_option
+@verbose_option
 @json_option
 def show_task(task_id: str, every: timedelta | None, file: Path | None, *, as_json: bool) -> int:
     """Show a task: its input, progress and result.
@@ -126,6 +128,7 @@ def show_task(task_id: str, every: timedelta | None, file: Path | None, *, as_js
 @tasks.command("cancel")
 @_task_argument
 @config_option
+@verbose_option
 @json_option
 def cancel_task(task_id: str, file: Path | None, *, as_json: bool) -> None:
     """Cancel a task, on any instance.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
+from imaged.cli.output import print_failure
 from imaged.units import parse_duration
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def watch(file: Path | None, every: timedelta, view: WatchedView[T], *, as_json:
         click.echo(json.dumps(view.facts(seen)))
 
     def print_warning(sentence: str) -> None:
-        click.echo(sentence, err=True)
+        print_failure(sentence)
 
     console = Console()
     if as_json or not console.is_terminal:

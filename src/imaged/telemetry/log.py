@@ -64,6 +64,21 @@ def configure_log(
     capture_library_logs(max(threshold, logging.WARNING))
 
 
+def discard_log() -> None:
+    """Discard all events of this process, and the records of libraries."""
+    structlog.configure(
+        processors=[_discard],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        cache_logger_on_first_use=False,
+    )
+    logging.captureWarnings(capture=True)
+    logging.getLogger().handlers = [logging.NullHandler()]
+
+
+def _discard(_logger: WrappedLogger, _method: str, _event: EventDict) -> EventDict:
+    raise structlog.DropEvent
+
+
 def drop_empty_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Drop fields that are None, so that a call can name all its possible fields."""
     return {name: value for name, value in event.items() if value is not None}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli.doctor.finding import Finding, ok, problem, worst
-from imaged.cli.options import config_option, json_option
+from imaged.cli.options import config_option, configure_command_log, json_option, verbose_option
 from imaged.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ LEVEL_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 @click.command()
 @config_option
+@verbose_option
 @json_option
 def doctor(file: Path | None, *, as_json: bool) -> int:
     """Check everything that a daemon needs, and say what to do.
@@ -33,9 +34,7 @@ def doctor(file: Path | None, *, as_json: bool) -> int:
     """
     import anyio
 
-    from imaged.telemetry import configure_log
-
-    configure_log("error")
+    configure_command_log()
     findings = anyio.run(run_checks, file)
     if as_json:
         print_json({"findings": [_facts(finding) for finding in findings]})
