@@ -9,11 +9,10 @@ from prometheus_client.core import Metric
 
 from imaged.core.blob import BlobState
 from imaged.core.lifecycle import Status
-from imaged.core.summary import BlobUsage, Summary
+from imaged.core.summary import BlobUsage, StoreSpace, Summary
 from imaged.metrics.counters import Counters
 from imaged.metrics.instruments import Instruments
 from imaged.metrics.state_gauges import StateSnapshot, state_families
-from imaged.ports.store import StoreSpace
 from imaged.server.connections import CloseReason
 from imaged.services.reconciler import ReconcileReport
 

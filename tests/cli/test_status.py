@@ -10,14 +10,30 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
+from rich.text import Text
 
 from imaged.cli import context, imaged
+from imaged.cli.status import Status as Reading
+from imaged.cli.watch import WatchScreen
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
-from imaged.core.summary import BlobUsage, HeldImage, HeldTask, Instance, Summary, TaskCount
+from imaged.core.summary import (
+    BlobUsage,
+    HeldImage,
+    HeldTask,
+    Instance,
+    InstanceReport,
+    StoreSpace,
+    Summary,
+    TaskCount,
+)
 from imaged.core.task import TaskStatus
+from imaged.core.verdict import Pace, find_problems
 from support.command import Workspace, serving
+from support.imaged_process import COMMAND_TIMEOUT_SECONDS
+from support.waiting import wait_until
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 A, B, C = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abc")
@@ -26,7 +42,20 @@ MINUTE = timedelta(minutes=1)
 BUSY = Summary(
     at=NOW,
     instances=[
-        Instance(InstanceId("near-1"), "1.0", ("api", "scrubber"), NOW - 90 * MINUTE, NOW),
+        Instance(
+            InstanceId("near-1"),
+            "1.0",
+            ("api", "scrubber"),
+            NOW - 90 * MINUTE,
+            NOW,
+            report=InstanceReport(
+                spaces={"cloud": StoreSpace(100 * 1024**3, 3 * 1024**3, 1024**3)},
+                reconciled_ago_seconds=3600,
+                missing_blobs=2,
+                reloaded_ago_seconds=300,
+                is_reload_rejected=True,
+            ),
+        ),
         Instance(InstanceId("far-2"), "1.1", ("scrubber",), NOW - MINUTE, NOW - MINUTE / 2),
     ],
     held_images=[
@@ -50,6 +79,7 @@ BUSY = Summary(
     held_tasks=[HeldTask(InstanceId("far-2"), C, "import", "p1", NOW - MINUTE, NOW + MINUTE / 2)],
     damaged=1,
 )
+PACE = Pace(lease=MINUTE, comparison=360 * MINUTE)
 IDLE = Summary(NOW, [], [], {}, [], 0, 0, None)
 ONE = Summary(
     at=NOW,
@@ -67,7 +97,8 @@ ONE = Summary(
 
 def shown(summary: Summary, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """What the command prints of a catalog in this state."""
-    monkeypatch.setattr(context, "run_with_catalog", lambda *_: summary)
+    seen = Reading(summary, find_problems(summary, PACE))
+    monkeypatch.setattr(context, "run_with_catalog", lambda *_: seen)
     done = CliRunner().invoke(imaged, ["status", *arguments])
     assert done.exit_code == 0, done.output
     return done.output
@@ -81,7 +112,7 @@ def facts_of(workspace: Workspace) -> Any:
 
 
 def test_text_output_has_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instances and since when, what they hold, what there is, and what waits."""
+    """The verdict and the facts behind it; then instances, what they hold, and what there is."""
     text = shown(BUSY, monkeypatch)
     lines = [line.split() for line in text.splitlines()]
 
@@ -95,14 +126,23 @@ def test_text_output_has_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["far-2", C, "import", "p1", "1m", "30s"] in lines
     assert "3 tasks waiting" in text
     assert ["import", "3", "4m"] in lines
-    assert text.endswith(
-        "For the scrubber: 4 deleted images that can still be restored (1.0 GiB); 4 blobs that "
-        "no image needs (6.0 MiB), 1 of them with failures; the first is due for 2m.\n"
+    assert text.startswith(
+        "Not all is well: missing blobs (2), damaged images (1), store cloud has 2% left for "
+        "uploads, no instance has the role tasks, "
+        "blobs that could not be deleted (1), near-1 rejected its last reload.\n"
+        "space       cloud: 3.0 GiB of 100.0 GiB free, 1.0 GiB must stay free\n"
+        "bytes       2 missing blobs, 1 damaged image\n"
+        "comparison  of stores and catalog: 1h ago\n"
+        "reload      5m ago, rejected\n"
+        "work        2 images and 1 task in hand; 3 tasks waiting, the oldest for 4m\n"
+        "deletion    4 blobs that no image needs (6.0 MiB), 1 of them with failures; the first is "
+        "due for 2m\n"
+        "restorable  4 deleted images (1.0 GiB)\n"
     )
 
 
 def test_numbers_agree_with_their_nouns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every title, and the sentence at the end."""
+    """Every title, and the facts."""
     text = shown(ONE, monkeypatch)
 
     titles = {line for line in text.splitlines() if line.startswith("1 ")}
@@ -114,10 +154,9 @@ def test_numbers_agree_with_their_nouns(monkeypatch: pytest.MonkeyPatch) -> None
         "1 image",
         "1 blob",
     }
-    assert text.endswith(
-        "For the scrubber: 1 deleted image that can still be restored (1.0 KiB); 1 blob that "
-        "no image needs (1.0 MiB), 0 of them with failures.\n"
-    )
+    assert "deletion    1 blob that no image needs (1.0 MiB), 0 of them with failures\n" in text
+    assert "restorable  1 deleted image (1.0 KiB)\n" in text
+    assert "1 image and 1 task in hand; 1 task waiting, the oldest for 0s\n" in text
 
 
 def test_troubles_of_instances(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +169,7 @@ def test_troubles_of_instances(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1 trouble" in text
     assert said in text
     assert facts["instances"][0]["troubles"] == [said]
+    assert "troubles of instances (1)" in text
     assert "trouble" not in shown(BUSY, monkeypatch)
 
 
@@ -169,6 +209,13 @@ def test_json_has_the_same_facts(monkeypatch: pytest.MonkeyPatch) -> None:
         "tasks": 1,
         "oldest_at": "2026-11-20T11:53:00.000+00:00",
     }
+    assert facts["is_well"] is False
+    assert facts["problems"][:2] == ["missing blobs (2)", "damaged images (1)"]
+    assert facts["store_spaces"]["cloud"]["free_bytes"] == 3 * 1024**3
+    assert facts["missing_blobs"] == 2
+    assert facts["compared_at"] == "2026-11-20T11:00:00.000+00:00"
+    assert facts["reloaded_at"] == "2026-11-20T11:55:00.000+00:00"
+    assert facts["is_reload_rejected"] is True
     assert facts["damaged_images"] == 1
     assert facts["images"] == {"active": 7, "saving": 2}
     assert facts["stores"][1] == {
@@ -189,7 +236,7 @@ def test_json_has_the_same_facts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("due_at", "end"),
-    [(None, "with failures."), (NOW + 3 * MINUTE, "with failures; the first is due in 3m.")],
+    [(None, "with failures"), (NOW + 3 * MINUTE, "with failures; the first is due in 3m")],
 )
 def test_blobs_that_are_not_due_yet(
     monkeypatch: pytest.MonkeyPatch, due_at: datetime | None, end: str
@@ -197,12 +244,51 @@ def test_blobs_that_are_not_due_yet(
     """Without waiting blobs, or before they are due."""
     summary = Summary(NOW, [], [], {}, [], 0, 0, due_at)
 
-    assert shown(summary, monkeypatch).rstrip().endswith(end)
+    (line,) = [one for one in shown(summary, monkeypatch).splitlines() if "deletion" in one]
+    assert line.endswith(end)
 
 
 def test_an_empty_catalog_is_told_in_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """No table without rows."""
-    assert len(shown(IDLE, monkeypatch).splitlines()) == 7
+    assert len(shown(IDLE, monkeypatch).splitlines()) == 13
+
+
+def screen_lines(screen: WatchScreen[str], height: int = 25) -> list[str]:
+    """What the terminal shows."""
+    console = Console(width=80, height=height, color_system=None)
+    with console.capture() as capture:
+        console.print(screen.draw())
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_a_watched_screen_tells_the_age_of_what_it_shows() -> None:
+    """Before the first reading, after it, and while the catalog does not answer: what was read
+    stays, below the reason.
+    """
+    now = 100.0
+    screen = WatchScreen(Text, timedelta(seconds=2), lambda: now)
+    first = screen_lines(screen)
+    screen.show("All is well.")
+    now = 107.5
+    aged = screen_lines(screen)
+    screen.fail("The catalog does not answer.")
+    failed = screen_lines(screen)
+    screen.show("All is well again.")
+
+    assert first == ["Not read yet; tried every 2s. Ctrl-C ends."]
+    assert aged == ["Read 7s ago, every 2s. Ctrl-C ends.", "All is well."]
+    assert failed == [aged[0], "Error: The catalog does not answer.", "All is well."]
+    assert screen_lines(screen) == ["Read 0s ago, every 2s. Ctrl-C ends.", "All is well again."]
+
+
+def test_a_watched_screen_keeps_to_the_terminal() -> None:
+    """The first lines stay where they are; the last one says how many are left out."""
+    screen = WatchScreen(Text, timedelta(seconds=2), lambda: 0)
+    screen.show("\n".join(f"line {number}" for number in range(30)))
+
+    _, first, *_, last = lines = screen_lines(screen, height=10)
+    assert len(lines) == 10
+    assert (first, last) == ("line 0", "22 more lines: enlarge the terminal.")
 
 
 def test_daemons_and_scrubbers_are_there_until_they_end(workspace: Workspace) -> None:
@@ -221,6 +307,27 @@ def test_daemons_and_scrubbers_are_there_until_they_end(workspace: Workspace) ->
     }
     assert left["id"] == started[1]["instance"]
     assert [one["id"] for one in silent] == [left["id"]]
+
+
+def test_what_an_instance_reports_is_shown(workspace: Workspace) -> None:
+    """Its stores' space, its comparison and its reload, from its next heartbeat on."""
+    workspace.write('[claims]\nlease = "3s"\nrenew_every = "1s"')
+    with serving(workspace.file) as daemon:
+        daemon.wait_for("daemon.started")
+        daemon.reload()
+        daemon.wait_for("config.reloaded")
+        facts: dict[str, Any] = {}
+
+        def is_reported() -> bool:
+            facts.update(facts_of(workspace))
+            return all((facts["store_spaces"], facts["compared_at"], facts["reloaded_at"]))
+
+        wait_until(is_reported, lambda: facts, COMMAND_TIMEOUT_SECONDS)
+
+    assert facts["store_spaces"]["local"]["size_bytes"] > 0
+    assert facts["is_reload_rejected"] is False
+    assert facts["problems"] == []
+    assert facts["is_well"] is True
 
 
 def test_work_is_shown_with_its_instance(workspace: Workspace) -> None:

@@ -15,7 +15,7 @@ from imaged.core.deletion import delete, restore
 from imaged.core.errors import BlobGone
 from imaged.core.integrity import mark_damage
 from imaged.core.lifecycle import Status
-from imaged.core.summary import BlobUsage, Instance
+from imaged.core.summary import BlobUsage, Instance, InstanceReport, StoreSpace
 from imaged.ports.catalog import Catalog
 
 CLOCKS_APART = timedelta(minutes=1)  # the catalog's and the test's
@@ -109,7 +109,14 @@ class StatusContract:
         await catalog.register_instance(instance("a", roles=("api", "scrubber")), samples.AN_HOUR)
         first = (await catalog.summarize()).instances
         said = ("scrubber: ä failed 2 times: It is locked.", "again")
-        ill = replace(instance("b", version="2.0", roles=()), troubles=said)
+        report = InstanceReport(
+            spaces={"local": StoreSpace(2**50, 7, 5)},
+            failing_parts=("store far",),
+            reconciled_ago_seconds=1.5,
+            missing_blobs=3,
+            is_reload_rejected=True,
+        )
+        ill = replace(instance("b", version="2.0", roles=()), troubles=said, report=report)
         await catalog.register_instance(ill, samples.AN_HOUR)
         second = (await catalog.summarize()).instances
 
@@ -118,7 +125,8 @@ class StatusContract:
         assert first[0].started_at == first[0].seen_at
         assert second[0] == first[0]
         assert (second[1].version, second[1].roles, second[1].troubles) == ("2.0", (), said)
-        assert first[1].troubles == ()
+        assert (first[1].troubles, first[1].report) == ((), InstanceReport())
+        assert second[1].report == report
         assert second[1].started_at == first[1].started_at
         assert samples.known(second[1].seen_at) > samples.known(first[1].seen_at)
         await catalog.unregister_instance(InstanceId("a"))

@@ -116,7 +116,7 @@ def test_the_state_is_that_of_readyz(manager: ServiceManager) -> None:
             here.status_reporter().start(tasks)
             assert (await here.status_after(10)).startswith("ready: 0 uploads")
             assert (await here.status_after(30)).startswith("not ready: store local: 0 uploads")
-            here.health.is_reload_rejected = True
+            here.health.reloaded(successfully=False)
             rejected = "ready, but the last reload was rejected: 0 uploads"
             assert (await here.status_after(16)).startswith(rejected)
             tasks.cancel_scope.cancel()

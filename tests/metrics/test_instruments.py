@@ -18,7 +18,7 @@ from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.errors import CatalogError
 from imaged.core.lifecycle import Status
-from imaged.core.summary import BlobUsage, Instance, Summary, TaskCount
+from imaged.core.summary import BlobUsage, Instance, StoreSpace, Summary, TaskCount
 from imaged.core.task import TaskStatus
 from imaged.daemon.background_jobs import job_names
 from imaged.daemon.container import ServiceContainer
@@ -27,7 +27,6 @@ from imaged.metrics.counters import Counters
 from imaged.metrics.instruments import ExpositionWriter, Instruments
 from imaged.metrics.state_collector import CachedProbe, StateCollector
 from imaged.metrics.state_gauges import StateSnapshot
-from imaged.ports.store import StoreSpace
 from imaged.server.connections import CloseReason
 from imaged.services.health import Health
 from imaged.services.reconciler import ReconcileReport

@@ -7,18 +7,21 @@ import pytest
 from structlog.testing import capture_logs
 
 from imaged.core.claim import InstanceId
-from imaged.core.summary import Instance
+from imaged.core.summary import Instance, InstanceReport, StoreSpace
 from imaged.ports.catalog import Catalog
+from imaged.ports.store import Stores
 from imaged.services.health import (
     MAX_TROUBLE_LENGTH,
     MAX_TROUBLES,
     SHOWN_SILENT_LEASES,
     UNREGISTER_SECONDS,
+    Health,
     Heartbeat,
 )
 from imaged.services.periodic import run_periodically
+from imaged.testing.memory_store import MemoryStore
 from support.cluster import Cluster
-from support.faults import catalog_fails, hangs, override_calls
+from support.faults import catalog_fails, hangs, override_calls, store_fails
 from support.node import LEASE, RENEW_EVERY
 from support.virtual_time import VIRTUAL_START, elapsed
 
@@ -101,6 +104,26 @@ async def test_to_leave_works_when_all_is_cancelled(cluster: Cluster) -> None:
         scope.cancel()
         await presence.stop()
     assert await names(cluster) == []
+
+
+async def test_a_beat_reports_what_only_the_instance_knows(cluster: Cluster) -> None:
+    """Space of the stores that have a limit and answer, and the last reload."""
+    small, gone = MemoryStore("small", capacity_bytes=30), MemoryStore("gone", capacity_bytes=30)
+    failing = override_calls(gone, check=store_fails)
+    stores = {"small": small, "gone": failing, "endless": MemoryStore("endless")}
+    health = Health(cluster.catalog, Stores("small", stores))
+    instance = Instance(InstanceId("one"), "1.0", ())
+    await health.troubles()
+    health.reloaded(successfully=False)
+
+    assert health.spaces == {"small": StoreSpace(30, 30, 0)}
+    assert health.known_troubles() == ("store gone",)
+    assert (health.is_reload_rejected, health.reloaded_at) == (True, anyio.current_time())
+
+    report = InstanceReport(spaces=health.spaces, is_reload_rejected=True)
+    await Heartbeat(cluster.catalog, instance, LEASE, report=lambda: report).send()
+    (told,) = (await cluster.catalog.summarize()).instances
+    assert told.report == report
 
 
 async def test_a_beat_says_what_troubles_there_are(cluster: Cluster) -> None:

@@ -20,8 +20,9 @@ from anyio.lowlevel import checkpoint
 
 from imaged.core.block import Block
 from imaged.core.errors import CatalogUnavailable, ImagedError, StoreError
+from imaged.core.summary import StoreSpace
 from imaged.ports.catalog import Catalog
-from imaged.ports.store import BlobReader, RecordUploadId, StoreSpace, ignore_upload_id
+from imaged.ports.store import BlobReader, RecordUploadId, ignore_upload_id
 from imaged.testing.memory_store import MemoryStore
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from contracts.store_refusing import LimitedStoreContract
 from contracts.store_state_machine import StoreMachine, machine_settings
 from contracts.store_writing import ExclusiveWritersContract
 from imaged.core.limits import MIB
-from imaged.ports.store import Store, StoreSpace
+from imaged.core.summary import StoreSpace
+from imaged.ports.store import Store
 from imaged.testing.memory_store import MemoryStore
 
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from imaged.catalogs import dialects
@@ -73,6 +74,7 @@ def register_instance(db: Connection, instance: Instance, forget_after: timedelt
         "version": instance.version,
         "roles": instance.roles,
         "troubles": instance.troubles,
+        "report": msgspec.to_builtins(instance.report),
         "seen_at": now,
     }
     if not db.execute(_UPDATE_INSTANCE, {"this": instance.id, **facts}).rowcount:

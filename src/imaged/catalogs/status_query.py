@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import msgspec
 from sqlalchemy import Connection, String, case, func, literal, select, union_all
 
 from imaged.catalogs import dialects, installation
@@ -18,7 +19,15 @@ from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import RESTORE_EVENTS, Status
 from imaged.core.place_marker import warnings_of
-from imaged.core.summary import BlobUsage, HeldImage, HeldTask, Instance, Summary, TaskCount
+from imaged.core.summary import (
+    BlobUsage,
+    HeldImage,
+    HeldTask,
+    Instance,
+    InstanceReport,
+    Summary,
+    TaskCount,
+)
 from imaged.core.task import TaskStatus
 
 _INSTANCES = select(instances).order_by(instances.c.id)
@@ -114,6 +123,7 @@ def _instances(db: Connection) -> Sequence[Instance]:
             row.started_at,
             row.seen_at,
             tuple(row.troubles),
+            msgspec.convert(row.report, InstanceReport),
         )
         for row in db.execute(_INSTANCES)
     ]

@@ -244,6 +244,7 @@ instances = Table(
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
     Column("troubles", JSON, nullable=False, server_default=text("'[]'")),
+    Column("report", JSON, nullable=False, server_default=text("'{}'")),  # an InstanceReport
 )
 
 #: One row: the last time that an instance trusted, for the next start (``core/clock.py``).

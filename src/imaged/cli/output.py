@@ -21,7 +21,7 @@ from imaged.cli import EXIT_MISCONFIGURED, EXIT_PROBLEMS
 from imaged.core.attributes import UUID_PATTERN
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
     from rich.table import Table
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -101,6 +101,29 @@ class TextTable:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a title and a table."""
     TextTable(title, columns, list(rows)).print()
+
+
+@dataclass(frozen=True, slots=True)
+class FittingLines:
+    """What fits on the terminal, with a last line that says how much more there is."""
+
+    content: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render at most as many lines as the terminal has."""
+        from rich.segment import Segment
+        from rich.text import Text
+
+        lines = console.render_lines(self.content, options.update(height=None), pad=False)
+        shown = lines if len(lines) <= console.height else lines[: console.height - 1]
+        for number, line in enumerate(shown):
+            yield from [Segment.line()] if number else []
+            yield from line
+        if len(shown) < len(lines):
+            yield Segment.line()
+            yield Text(
+                f"{len(lines) - len(shown)} more lines: enlarge the terminal.", "dim", end=""
+            )
 
 
 def _is_id(cell: str | RenderableType) -> bool:

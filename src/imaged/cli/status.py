@@ -1,22 +1,34 @@
-"""``imaged status``: the summary of the catalog, as JSON and as tables."""
+"""``imaged status``: whether all is well, and the summary of the catalog."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imaged.cli.options import config_option, json_option, verbose_option
-from imaged.cli.output import TextTable, moment, print_json
+from imaged.cli.output import moment, print_json
+from imaged.cli.status_text import (
+    doomed_blobs,
+    fact_lines,
+    problem_text,
+    status_tables,
+    verdict_line,
+)
 from imaged.cli.watch import WatchedView, watch, watch_option
-from imaged.core.blob import BlobState
-from imaged.core.summary import BlobUsage, HeldImage, HeldTask, Summary
-from imaged.core.task import TaskStatus
-from imaged.units import approximate_duration, approximate_size, pluralize
+from imaged.core.summary import Summary
+from imaged.core.verdict import (
+    Pace,
+    Problem,
+    find_problems,
+    last_comparison,
+    last_reload,
+    store_spaces,
+)
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -24,7 +36,13 @@ if TYPE_CHECKING:
     from imaged.config import Config
     from imaged.ports.catalog import StatusCatalog
 
-UNKNOWN = "?"
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One reading: the summary, and what is not well."""
+
+    summary: Summary
+    problems: Sequence[Problem]
 
 
 @click.command()
@@ -33,56 +51,75 @@ UNKNOWN = "?"
 @verbose_option
 @json_option
 def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None:
-    """Show the instances, their work, waiting tasks, and blobs to be deleted.
+    """Show whether all is well and what is not, the instances, their work, and what waits.
 
-    It reads the catalog, and no store; if backup.folder is set, it warns where no backup is recent.
-    Exit code 1: the catalog does not answer.
-    With --watch and --json, each reading is one line.
+    It reads the catalog, where instances report the rest, and no store; if backup.folder is set, it
+    warns where no backup is recent. With --watch and --json, each reading is one line.
+
+    Exit code 0: the catalog was read, whatever the first line says; 1: it does not answer.
+    imaged doctor has exit codes for what it finds.
     """
     from imaged.cli.context import run_with_catalog
 
     if every is not None:
-        watch(file, every, WatchedView(_summarize, _draw, _print, summary_json), as_json=as_json)
+        watch(file, every, WatchedView(read_status, _draw, _print, status_json), as_json=as_json)
         return
-    summary = run_with_catalog(file, _summarize)
+    seen = run_with_catalog(file, read_status)
     if as_json:
-        print_json(summary_json(summary))
+        print_json(status_json(seen))
     else:
-        _print(summary)
+        _print(seen)
 
 
-async def _summarize(catalog: StatusCatalog, config: Config) -> Summary:
-    """The summary, with a warning if backups are watched and there is no recent one."""
+async def read_status(catalog: StatusCatalog, config: Config) -> Status:
+    """Read the summary and judge it. If backups are watched, one that is too old is a warning."""
     from anyio import to_thread
 
     from imaged.daemon.backup_files import backup_warning
 
     summary, folder = await catalog.summarize(), config.backup.folder
     why = None if folder is None else await to_thread.run_sync(backup_warning, folder)
-    return replace(summary, warnings=[*summary.warnings, *filter(None, [why])])
+    summary = replace(summary, warnings=[*summary.warnings, *filter(None, [why])])
+    pace = Pace(lease=config.claims.lease, comparison=config.reconcile.every)
+    return Status(summary, find_problems(summary, pace))
 
 
-def _print(summary: Summary) -> None:
-    for listing in status_tables(summary):
+def _print(seen: Status) -> None:
+    click.secho(verdict_line(seen.problems), fg="red" if seen.problems else "green", bold=True)
+    for line in fact_lines(seen.summary):
+        click.echo(line)
+    for listing in status_tables(seen.summary):
         listing.print()
-    click.echo(_waiting(summary))
 
 
-def _draw(summary: Summary) -> Group:
+def _draw(seen: Status) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    tables: list[RenderableType] = []
-    for listing in status_tables(summary):
-        tables.append(Text(listing.title))
+    style = "bold red" if seen.problems else "bold green"
+    drawn: list[RenderableType] = [Text(verdict_line(seen.problems), style)]
+    drawn += [Text(line, overflow="fold") for line in fact_lines(seen.summary)]
+    for listing in status_tables(seen.summary):
+        drawn.append(Text(listing.title))
         if listing.rows:
-            tables.append(listing.draw())
-    return Group(*tables, Text(_waiting(summary)))
+            drawn.append(listing.draw())
+    return Group(*drawn)
+
+
+def status_json(seen: Status) -> dict[str, Any]:
+    """The reading as JSON: the verdict, then the numbers."""
+    return {
+        "is_well": not seen.problems,
+        "problems": [problem_text(problem) for problem in seen.problems],
+        **summary_json(seen.summary),
+    }
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:
     """The summary as JSON; times are by the catalog's clock."""
-    at, doomed = summary.at, _doomed(summary)
+    at, doomed = summary.at, doomed_blobs(summary)
+    compared_at, comparison = last_comparison(summary)
+    reloaded_at, reload = last_reload(summary)
     return {
         "at": moment(at),
         "instances": [
@@ -126,6 +163,11 @@ def summary_json(summary: Summary) -> dict[str, Any]:
             }
             for count in summary.tasks
         ],
+        "store_spaces": {name: asdict(space) for name, space in store_spaces(summary).items()},
+        "missing_blobs": comparison.missing_blobs,
+        "compared_at": moment(compared_at),
+        "reloaded_at": moment(reloaded_at),
+        "is_reload_rejected": reload.is_reload_rejected,
         "damaged_images": summary.damaged,
         "warnings": list(summary.warnings),
         "images": {status.value: count for status, count in sorted(summary.images.items())},
@@ -147,99 +189,3 @@ def summary_json(summary: Summary) -> dict[str, Any]:
             "failing": sum(usage.failing for usage in doomed),
         },
     }
-
-
-def status_tables(summary: Summary) -> Iterator[TextTable]:
-    """The summary as tables."""
-    at = summary.at
-    yield TextTable(
-        pluralize(len(summary.instances), "instance"),
-        ("instance", "version", "roles", "for", "last seen"),
-        [
-            (
-                instance.id,
-                instance.version,
-                ", ".join(instance.roles),
-                _since(instance.started_at, at),
-                f"{_since(instance.seen_at, at)} ago",
-            )
-            for instance in summary.instances
-        ],
-    )
-    troubles = [(one.id, trouble) for one in summary.instances for trouble in one.troubles]
-    if troubles:
-        yield TextTable(pluralize(len(troubles), "trouble"), ("instance", "what it says"), troubles)
-    yield TextTable(
-        f"{pluralize(len(summary.held_images), 'image')} being worked on",
-        ("instance", "image", "status", "for", "lease left"),
-        [(one.instance, one.image_id, one.status, *_held(one, at)) for one in summary.held_images],
-    )
-    yield TextTable(
-        f"{pluralize(len(summary.held_tasks), 'task')} being worked on",
-        ("instance", "task", "type", "owner", "for", "lease left"),
-        [
-            (one.instance, one.task_id, one.type, one.owner, *_held(one, at))
-            for one in summary.held_tasks
-        ],
-    )
-    waiting_tasks = [count for count in summary.tasks if count.status is TaskStatus.PENDING]
-    yield TextTable(
-        f"{pluralize(sum(count.tasks for count in waiting_tasks), 'task')} waiting",
-        ("type", "tasks", "oldest"),
-        [(one.type, str(one.tasks), _since(one.oldest_at, at)) for one in waiting_tasks],
-    )
-    damaged = f", {summary.damaged} of them damaged" if summary.damaged else ""
-    yield TextTable(
-        pluralize(sum(summary.images.values()), "image") + damaged,
-        ("status", "images"),
-        [(status, str(count)) for status, count in sorted(summary.images.items())],
-    )
-    yield TextTable(
-        pluralize(sum(usage.blobs for usage in summary.blob_usage), "blob"),
-        ("store", "state", "blobs", "size"),
-        [
-            (usage.store, usage.state, str(usage.blobs), approximate_size(usage.size_bytes))
-            for usage in summary.blob_usage
-        ],
-    )
-
-
-def _waiting(summary: Summary) -> str:
-    """Warnings, and the work that waits for the scrubber."""
-    warnings = [f"Warning: {warning}." for warning in summary.warnings]
-    return "\n".join([*warnings, _waiting_for_scrubber(summary)])
-
-
-def _waiting_for_scrubber(summary: Summary) -> str:
-    doomed, due_at = _doomed(summary), summary.oldest_due_at
-    size, failing = sum(one.size_bytes for one in doomed), sum(one.failing for one in doomed)
-    restorable = pluralize(summary.restorable, "deleted image")
-    unneeded = pluralize(sum(one.blobs for one in doomed), "blob")
-    sentence = (
-        f"For the scrubber: {restorable} that can still be restored "
-        f"({approximate_size(summary.restorable_bytes)}); "
-        f"{unneeded} that no image needs ({approximate_size(size)}), "
-        f"{failing} of them with failures"
-    )
-    if due_at is None:
-        return f"{sentence}."
-    if due_at > summary.at:
-        return f"{sentence}; the first is due in {_left(due_at - summary.at)}."
-    return f"{sentence}; the first is due for {_since(due_at, summary.at)}."
-
-
-def _doomed(summary: Summary) -> list[BlobUsage]:
-    return [usage for usage in summary.blob_usage if usage.state is BlobState.DOOMED]
-
-
-def _since(moment: datetime | None, at: datetime) -> str:
-    return UNKNOWN if moment is None else approximate_duration(at - moment)
-
-
-def _held(holding: HeldImage | HeldTask, at: datetime) -> tuple[str, str]:
-    """Since when, and how long the lease still lasts."""
-    return _since(holding.since, at), _left(holding.lease_until - at)
-
-
-def _left(duration: timedelta) -> str:
-    return "over" if duration.total_seconds() < 0 else approximate_duration(duration)

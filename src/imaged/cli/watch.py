@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import click
 
 from imaged.cli.output import print_failure
-from imaged.units import parse_duration
+from imaged.units import approximate_duration, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,6 +27,7 @@ T = TypeVar("T")
 
 DEFAULT_INTERVAL = "2s"
 MIN_INTERVAL = timedelta(milliseconds=100)
+REDRAWS_PER_SECOND = 2
 
 
 class Interval(click.ParamType[timedelta]):
@@ -86,17 +88,59 @@ def watch(file: Path | None, every: timedelta, view: WatchedView[T], *, as_json:
 
 def _draw(file: Path | None, every: timedelta, view: WatchedView[T]) -> T | None:
     from rich.live import Live
-    from rich.text import Text
 
-    with Live(screen=view.is_over is None, auto_refresh=False) as screen:
+    screen = WatchScreen(view.draw, every, time.monotonic)
+    with Live(
+        get_renderable=screen.draw,
+        screen=view.is_over is None,
+        refresh_per_second=REDRAWS_PER_SECOND,  # in a thread: also while a reading hangs
+    ) as live:
 
         def show(seen: T) -> None:
-            screen.update(view.draw(seen), refresh=True)
+            screen.show(seen)
+            live.refresh()
 
-        def print_warning(sentence: str) -> None:
-            screen.update(Text(sentence), refresh=True)
+        return _look(file, every, view, show, screen.fail)
 
-        return _look(file, every, view, show, print_warning)
+
+class WatchScreen(Generic[T]):
+    """The last reading, its age, and why there is no newer one. ``clock``: seconds."""
+
+    def __init__(
+        self, draw: Callable[[T], RenderableType], every: timedelta, clock: Callable[[], float]
+    ) -> None:
+        self._draw = draw
+        self._every = every
+        self._clock = clock
+        self._seen: tuple[T, float] | None = None  # with the time of the reading
+        self._failure = ""
+
+    def show(self, seen: T) -> None:
+        """Show a new reading."""
+        self._seen, self._failure = (seen, self._clock()), ""
+
+    def fail(self, sentence: str) -> None:
+        """Show why the catalog was not read, above the last reading."""
+        self._failure = sentence
+
+    def draw(self) -> RenderableType:
+        """The lines that fit on the terminal: when it was read, any failure, and the reading."""
+        from rich.console import Group
+        from rich.text import Text
+
+        from imaged.cli.output import FittingLines
+
+        head = Text(self._head(), "dim")
+        failure = [Text(f"Error: {self._failure}", "bold red")] if self._failure else []
+        drawn = [] if self._seen is None else [self._draw(self._seen[0])]
+        return FittingLines(Group(head, *failure, *drawn))
+
+    def _head(self) -> str:
+        often = f"every {format_duration(self._every)}"
+        if self._seen is None:
+            return f"Not read yet; tried {often}. Ctrl-C ends."
+        age = timedelta(seconds=int(self._clock() - self._seen[1]))
+        return f"Read {approximate_duration(age)} ago, {often}. Ctrl-C ends."
 
 
 def _look(

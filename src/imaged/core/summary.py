@@ -13,6 +13,30 @@ from imaged.core.task import TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
+class StoreSpace:
+    """The size of a store with a limit, in bytes."""
+
+    size_bytes: int
+    free_bytes: int  # includes what must stay free
+    min_free_bytes: int  # a write that would leave less free space is refused
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReport:
+    """What an instance knows and the catalog cannot count, as of its last heartbeat.
+
+    Durations end at that heartbeat; None: it did not happen since the start of the instance.
+    """
+
+    spaces: Mapping[str, StoreSpace] = field(default_factory=dict)  # of stores with a limit
+    failing_parts: tuple[str, ...] = ()  # parts that do not answer, as /readyz names them
+    reconciled_ago_seconds: float | None = None
+    missing_blobs: int = 0  # found by that comparison
+    reloaded_ago_seconds: float | None = None  # the last reload, successful or not
+    is_reload_rejected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """A process that works on the catalog; listed while it renews its registration."""
 
@@ -22,6 +46,7 @@ class Instance:
     started_at: datetime | None = None  # both set by the catalog, by its clock
     seen_at: datetime | None = None
     troubles: tuple[str, ...] = ()  # sentences for operators
+    report: InstanceReport = field(default_factory=InstanceReport)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import anyio
+
 from imaged.config import Config
 from imaged.core.block import TransferBudget
 from imaged.core.claim import InstanceId
-from imaged.core.summary import Instance
+from imaged.core.summary import Instance, InstanceReport
 from imaged.daemon import settings
 from imaged.daemon.drivers import Drivers
 from imaged.daemon.fernet import FernetSecretBox
@@ -119,6 +121,7 @@ class ServiceContainer:
             Instance(self.instance, version("imaged"), config.daemon.roles),
             config.claims.lease,
             lambda: self.troubles,
+            self.report,
         )
         self.clock = build_clock_guard(catalog, config)
         self.reclaimer = LeaseReclaimer(
@@ -220,6 +223,22 @@ class ServiceContainer:
         put_off = [trouble for one in self.postponed for trouble in one.troubles]
         places = [f"{place}: {why}" for place, why in self.sweeper.troubles.items()]
         return [*self.clock.troubles, *places, *put_off]
+
+    def report(self) -> InstanceReport:
+        """What the catalog cannot count, for ``imaged status``."""
+        now, found = anyio.current_time(), self.reconcile.last
+
+        def ago(at: float | None) -> float | None:
+            return None if at is None else round(now - at, 3)
+
+        return InstanceReport(
+            spaces=self.health.spaces,
+            failing_parts=tuple(self.health.known_troubles()),
+            reconciled_ago_seconds=ago(self.reconcile.last_at),
+            missing_blobs=0 if found is None else len(found.missing),
+            reloaded_ago_seconds=ago(self.health.reloaded_at),
+            is_reload_rejected=self.health.is_reload_rejected,
+        )
 
     def apply(self, config: Config) -> None:
         """Apply the reloadable settings."""

@@ -177,7 +177,7 @@ class Daemon:
         else:
             self._apply(changes)
         self._metrics_endpoint.instruments.reloaded(successfully=not rejected)
-        self._services.health.is_reload_rejected = rejected
+        self._services.health.reloaded(successfully=not rejected)
         self._status_reporter.reloaded()
 
     def _apply(self, changes: ConfigChanges) -> None:

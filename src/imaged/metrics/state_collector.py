@@ -77,7 +77,7 @@ class CachedProbe(Generic[T]):
 
 
 class StateCollector:
-    """Queries catalog, stores and health concurrently, through a CachedProbe for each."""
+    """Queries catalog and health concurrently, through a CachedProbe for each."""
 
     def __init__(
         self,
@@ -95,9 +95,10 @@ class StateCollector:
         self._task_types = task_types
         self._summary = CachedProbe(self._summarize)
         self._troubles = CachedProbe(health.troubles)
-        self._spaces = {name: CachedProbe(store.space) for name, store in stores.by_name.items()}
         self._last_backup = None if last_backup is None else CachedProbe(last_backup)
-        self._all: list[CachedProbe[Any]] = [self._summary, self._troubles, *self._spaces.values()]
+        self._store_names = tuple(stores.by_name)
+        self._health = health
+        self._all: list[CachedProbe[Any]] = [self._summary, self._troubles]
         if self._last_backup is not None:
             self._all.append(self._last_backup)
 
@@ -121,9 +122,9 @@ class StateCollector:
             is_ready=troubles is not None and not troubles,
             stores_up={
                 name: troubles is not None and f"store {name}" not in troubles
-                for name in self._spaces
+                for name in self._store_names
             },
-            spaces={name: space for name, probe in self._spaces.items() if (space := probe.value)},
+            spaces=self._health.spaces,
             task_types=self._task_types,
             last_backup_at=None if self._last_backup is None else self._last_backup.value,
         )

@@ -14,9 +14,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from imaged.core.blob import BlobState
 from imaged.core.lifecycle import Status
-from imaged.core.summary import Summary
+from imaged.core.summary import StoreSpace, Summary
 from imaged.core.task import TaskStatus
-from imaged.ports.store import StoreSpace
 
 #: Statuses that images leave by themselves.
 TRANSIENT_STATUSES = (Status.SAVING, Status.UPLOADING, Status.IMPORTING, Status.PENDING_DELETE)

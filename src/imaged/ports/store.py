@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 
 from imaged.core.block import Blocks
 from imaged.core.errors import StoreError, UnknownStore
+from imaged.core.summary import StoreSpace
 
 #: Called with the store's own identifier of a write before its first byte, so that other processes
 #: can abort it.
@@ -27,15 +28,6 @@ RecordUploadId = Callable[[str], Awaitable[None]]
 async def ignore_upload_id(upload_id: str) -> None:
     """Discard the identifier."""
     del upload_id
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSpace:
-    """The size of a store with a limit, in bytes."""
-
-    size_bytes: int
-    free_bytes: int  # includes what must stay free
-    min_free_bytes: int  # a write that would leave less free space is refused
 
 
 class BlobReader(Protocol):

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from math import inf
 from typing import Protocol
 
@@ -21,9 +22,9 @@ import structlog
 
 from imaged.core.errors import CatalogError, StoreError
 from imaged.core.place_marker import warnings_of
-from imaged.core.summary import Instance
+from imaged.core.summary import Instance, InstanceReport, StoreSpace
 from imaged.ports.catalog import InstanceCatalog, PlaceCatalog, StatusCatalog
-from imaged.ports.store import Stores
+from imaged.ports.store import Store, Stores
 from imaged.services.periodic import Problem
 
 log = structlog.get_logger()
@@ -42,9 +43,8 @@ class HealthCatalog(StatusCatalog, PlaceCatalog, Protocol):
 
 
 class Health:
-    """Checks the parts on request. ``draining`` is set when the instance stops,
-    ``is_reload_rejected`` after a reload. ``degraded_parts`` returns the names of failed parts that
-    the instance can work without: export destinations.
+    """Checks the parts on request. ``draining`` is set when the instance stops. ``degraded_parts``
+    returns the names of failed parts that the instance can work without: export destinations.
     """
 
     def __init__(
@@ -55,10 +55,15 @@ class Health:
     ) -> None:
         self.draining = False
         self.is_reload_rejected = False
+        self.reloaded_at: float | None = None  # seconds of the event loop's clock
+        self.spaces: Mapping[str, StoreSpace] = {}  # of stores with a limit, as of the last check
         self.degraded_parts = degraded_parts
         self._parts: Mapping[str, Callable[[], Awaitable[None]]] = {
             "catalog": catalog.check,
-            **{f"store {name}": store.check for name, store in stores.by_name.items()},
+            **{
+                f"store {name}": partial(self._check_store, name, store)
+                for name, store in stores.by_name.items()
+            },
         }
         self._catalog = catalog
         self._problems = {name: Problem() for name in self._parts}
@@ -82,15 +87,27 @@ class Health:
         """The parts that failed at the last check."""
         return tuple(name for name, problem in self._problems.items() if problem.text)
 
+    def reloaded(self, *, successfully: bool) -> None:
+        """Record the result of a reload."""
+        self.is_reload_rejected = not successfully
+        self.reloaded_at = anyio.current_time()
+
     def warnings(self) -> Sequence[str]:
         """Problems that do not prevent the work, as of the last check."""
         return (RELOAD_REJECTED, *self._warnings) if self.is_reload_rejected else self._warnings
 
     async def _look(self) -> None:
+        self._spaces_found: dict[str, StoreSpace] = {}
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._look_for_warnings)
             for name, check in self._parts.items():
                 tasks.start_soon(self._look_at, name, check)
+        self.spaces = self._spaces_found
+
+    async def _check_store(self, name: str, store: Store) -> None:
+        await store.check()
+        if (space := await store.space()) is not None:
+            self._spaces_found[name] = space
 
     async def _look_for_warnings(self) -> None:
         with anyio.move_on_after(self.check_timeout_seconds):
@@ -134,18 +151,20 @@ class Heartbeat:
         instance: Instance,
         lease: timedelta,
         troubles: Callable[[], Sequence[str]] = tuple,
+        report: Callable[[], InstanceReport] = InstanceReport,
     ) -> None:
         self._catalog = catalog
         self._instance = instance
         self._troubles = troubles
+        self._report = report
         self._forget_after = SHOWN_SILENT_LEASES * lease
 
     async def send(self) -> None:
-        """Register the instance with its current troubles. Raises CatalogError."""
+        """Register the instance with its current troubles and report. Raises CatalogError."""
         troubles = tuple(
             trouble[:MAX_TROUBLE_LENGTH] for trouble in self._troubles()[:MAX_TROUBLES]
         )
-        instance = replace(self._instance, troubles=troubles)
+        instance = replace(self._instance, troubles=troubles, report=self._report())
         await self._catalog.register_instance(instance, self._forget_after)
 
     async def stop(self) -> None:

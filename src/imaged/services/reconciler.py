@@ -84,6 +84,7 @@ class StoreReconciler:
         self._prefixes = prefixes
         self.settings = settings
         self.last: ReconcileReport | None = None  # of the last complete comparison
+        self.last_at: float | None = None  # when it ended, in seconds of the event loop's clock
 
     async def run_due(self) -> ReconcileReport:
         """Compare, and doom the strays.
@@ -109,7 +110,7 @@ class StoreReconciler:
             keys_of[name] = report.keys - before
         strays_of = Counter(stray.store for stray in report.strays)
         report.braked_stores = self._surprising(strays_of, keys_of, max_strays)
-        self.last = report
+        self.last, self.last_at = report, anyio.current_time()
         self._tell(report, strays_of, keys_of)
         if apply:
             await self._doom(report)

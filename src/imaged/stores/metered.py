@@ -14,6 +14,7 @@ from typing import Protocol
 
 from imaged.core.block import Blocks, TimedBlocks
 from imaged.core.errors import StoreError
+from imaged.core.summary import StoreSpace
 from imaged.ports.meter import Meter, Timing
 from imaged.ports.store import (
     BlobReader,
@@ -23,7 +24,6 @@ from imaged.ports.store import (
     SelfTesting,
     ServerSideCopy,
     Store,
-    StoreSpace,
     ignore_upload_id,
 )
 

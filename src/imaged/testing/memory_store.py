@@ -16,7 +16,8 @@ from anyio.lowlevel import checkpoint
 from imaged.core.block import Block, Blocks
 from imaged.core.errors import BlobExists, BlobMissing, StoreFull, WriteDiscarded
 from imaged.core.place_marker import ExpectedMarker, Marker, PlaceKind
-from imaged.ports.store import RecordUploadId, StoreSpace, ignore_upload_id
+from imaged.core.summary import StoreSpace
+from imaged.ports.store import RecordUploadId, ignore_upload_id
 from imaged.stores.layout import require_key
 
 

@@ -57,7 +57,10 @@ class Migration:
     waiting: int  # contracting steps that were not requested
 
 
-STEPS = (Step("0009", StepKind.EXPAND),)  # oldest first
+STEPS = (  # oldest first
+    Step("0009", StepKind.EXPAND),
+    Step("0010", StepKind.EXPAND),
+)
 
 
 def current_revision(db: Connection) -> str | None:

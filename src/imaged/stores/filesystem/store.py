@@ -28,8 +28,9 @@ from imaged.core.blob import is_key
 from imaged.core.block import Blocks
 from imaged.core.errors import BlobMissing, StoreError
 from imaged.core.place_marker import PlaceKind
+from imaged.core.summary import StoreSpace
 from imaged.lanes import LaneFactory, ThreadLane
-from imaged.ports.store import RecordUploadId, StoreSpace, ignore_upload_id
+from imaged.ports.store import RecordUploadId, ignore_upload_id
 from imaged.stores.filesystem.disk import (
     Disk,
     RefcountedFile,

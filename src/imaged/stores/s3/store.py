@@ -28,7 +28,8 @@ from imaged.core.blob import is_key
 from imaged.core.block import Blocks
 from imaged.core.errors import BlobExists, BlobMissing, StoreError, StoreFull
 from imaged.core.place_marker import PlaceKind
-from imaged.ports.store import RecordUploadId, Store, StoreSpace, ignore_upload_id
+from imaged.core.summary import StoreSpace
+from imaged.ports.store import RecordUploadId, Store, ignore_upload_id
 from imaged.stores.layout import require_key
 from imaged.stores.s3.client import S3Client, S3Response
 from imaged.stores.s3.contents import (
