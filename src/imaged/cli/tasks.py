@@ -146,11 +146,17 @@ def cancel_task(task_id: str, file: Path | None, *, as_json: bool) -> None:
 
 
 async def _read_page(query: TaskQuery, catalog: Catalog, _: Config) -> Sequence[Task]:
-    return await catalog.list_tasks(query)
+    return [_as_seen_here(task) for task in await catalog.list_tasks(query)]
 
 
 async def _read_task(task_id: str, catalog: Catalog, _: Config) -> Task:
-    return await catalog.get_task(task_id.lower())
+    return _as_seen_here(await catalog.get_task(task_id.lower()))
+
+
+def _as_seen_here(task: Task) -> Task:
+    from imaged.core.access import OPERATOR, task_as_seen_by
+
+    return task_as_seen_by(OPERATOR, task)
 
 
 async def _cancel(task_id: str, catalog: Catalog, config: Config) -> Task:
