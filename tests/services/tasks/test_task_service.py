@@ -19,6 +19,7 @@ from imaged.services.tasks.task_type import ImageId, TaskInput, read_input
 from support.callers import ADMIN, OWNER
 from support.cluster import Cluster
 from support.node import A, B
+from support.sample_images import task
 from support.settings import configured
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +93,19 @@ async def test_expired_tasks_go_by_themselves(cluster: Cluster) -> None:
     left = await node.task_service.list(TaskQuery(caller=ADMIN))
     assert [task.id for task in left] == [waits.id]
     assert (await cluster.image(str(clone.result["image_id"]))).content is not None
+
+
+async def test_only_its_project_sees_the_query_of_a_url(cluster: Cluster) -> None:
+    """It may be a credential. Others see the rest: of a task, and of those of an image."""
+    await cluster.active(A)
+    service = cluster.node().task_service
+    signed, hidden = "https://s3.test/disk?signature=made-up", "https://s3.test/disk?***"
+    await cluster.catalog.add_task(task("t", image_id=A, input={"uri": signed}))
+
+    for caller, uri in ((OWNER, signed), (ADMIN, hidden)):
+        shown = await service.show(caller, "t")
+        assert [shown] == await service.list_for_image(caller, A)
+        assert shown.input == {"uri": uri}
 
 
 async def test_an_owner_has_room_for_so_many(cluster: Cluster) -> None:
