@@ -14,10 +14,9 @@ from imaged.api import http_errors
 from imaged.api.app import ApiServices, paths
 from imaged.api.discovery import CURRENT, SUPPORTED
 from imaged.api.http_errors import BAD_GATEWAY
-from imaged.api.imports import ImportCalls
+from imaged.api.images import ImportCalls
 from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
-from imaged.api.requests import Links
-from imaged.api.resource import Handler
+from imaged.api.resource import Handler, Links
 from imaged.core import errors
 from references.markdown import MADE, code, first_paragraph, table
 

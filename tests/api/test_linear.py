@@ -20,8 +20,7 @@ from imaged.api.discovery import version_2_path
 from imaged.api.http_errors import wants_json
 from imaged.api.image_data import parse_range
 from imaged.api.listing import read_listing, read_task_listing
-from imaged.api.requests import Links
-from imaged.api.resource import require_condition
+from imaged.api.resource import Links, require_condition
 from imaged.config.loader import load
 from imaged.core import edits
 from imaged.core.access import Caller
@@ -30,7 +29,7 @@ from imaged.core.image import Image
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.response_headers import BodyValidators, validators_of
 from imaged.fetchers.ssrf_guard import parse_url
-from imaged.server.framing import framing_error, without_upgrade
+from imaged.server.request import framing_error, without_upgrade
 from imaged.units import parse_duration, parse_size
 from support.operation_count import LINEAR_GROWTH_LIMIT, operations, work_growth
 from support.settings import configured

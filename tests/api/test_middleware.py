@@ -15,8 +15,7 @@ from structlog.contextvars import get_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from imaged.api.middleware import RequestMiddleware
-from imaged.api.requests import Links
-from imaged.api.resource import Resource
+from imaged.api.resource import Links, Resource
 from imaged.api.serialize import failure_text
 from imaged.core.image import Failure
 from imaged.testing.memory_store import MemoryStore

@@ -14,7 +14,7 @@ from imaged.config import load
 from imaged.config.sections import Role
 from imaged.daemon.drivers import lane_factory
 from imaged.lanes import BackgroundLane, LaneFactory, ThreadLane
-from imaged.process.tuning import AUTOGROUP
+from imaged.process import AUTOGROUP
 from support.command import ServerProcess, Workspace, serving
 from support.daemon import clean_environment
 from support.imaged_process import COMMAND_TIMEOUT_SECONDS, IMAGED, ImagedProcess

@@ -12,10 +12,9 @@ import anyio
 import pytest
 
 from imaged.core.deletion import delete
-from imaged.daemon.systemd import StatusReporter
+from imaged.daemon.systemd import StatusReporter, SystemdNotifier
 from imaged.ports.catalog import Catalog
 from imaged.ports.store import Stores
-from imaged.process.sd_notify import SystemdNotifier
 from imaged.services.health import Health
 from imaged.services.traffic import Traffic
 from imaged.testing.memory_catalog import MemoryCatalog

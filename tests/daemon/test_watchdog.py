@@ -13,8 +13,7 @@ import pytest
 from contracts.store_faulty_disks import HangingDisk
 from contracts.store_folder import store_on
 from imaged.core.errors import CatalogError, StoreError
-from imaged.daemon.systemd import all_respond
-from imaged.process.sd_notify import SystemdNotifier
+from imaged.daemon.systemd import SystemdNotifier, all_respond
 from support.command import Workspace, serving
 from support.service_manager import listening_service_manager
 

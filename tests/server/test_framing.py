@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imaged.server.framing import Header, framing_error
+from imaged.server.request import Header, framing_error
 
 HOST: Header = (b"host", b"images.test")
 CHUNKED: Header = (b"transfer-encoding", b"chunked")

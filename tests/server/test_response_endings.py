@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from imaged.api.requests import REQUEST_ID_SCOPE_KEY
+from imaged.api.resource import REQUEST_ID_SCOPE_KEY
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MIB
 from imaged.server.protocol import HttpConnection

@@ -12,7 +12,7 @@ import pytest
 from imaged.core.blob import make_key
 from imaged.core.errors import CatalogMissing, StoreError, WrongPlace
 from imaged.core.place_marker import Marker, PlaceKind, PlaceState
-from imaged.daemon.new_catalog import require_nothing_held, take_inventory
+from imaged.daemon.drivers import require_nothing_held, take_inventory
 from imaged.services.marked_places import PlaceRegistry
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryMarker

@@ -17,8 +17,7 @@ from starlette.types import ASGIApp, Message
 from imaged.api.app import ApiServices, ApiSettings, build_app
 from imaged.api.authenticator import TokenFile, token_hash
 from imaged.api.discovery import StoreFacts
-from imaged.api.images import V2_1
-from imaged.api.imports import ImportCalls
+from imaged.api.images import V2_1, ImportCalls
 from imaged.api.monitoring import MetricsHandler
 from imaged.conversion.scratch import LocalScratch, ScratchSettings
 from imaged.core.block import TransferBudget

@@ -15,12 +15,10 @@ from imaged.api.authenticator import Authenticator
 from imaged.api.discovery import VERSION_PATHS, StoreFacts, StoreRecords, Versions, version_2_path
 from imaged.api.http_errors import NoSuchPath, NotInVersion
 from imaged.api.image_data import ImageData
-from imaged.api.images import ImageRecords
-from imaged.api.imports import ImportCalls
+from imaged.api.images import ImageRecords, ImportCalls
 from imaged.api.middleware import RequestMiddleware
 from imaged.api.monitoring import METRICS_PATH, MetricsHandler, Probes
-from imaged.api.requests import CALLER_SCOPE_KEY, Links
-from imaged.api.resource import Resource
+from imaged.api.resource import CALLER_SCOPE_KEY, Links, Resource
 from imaged.api.schemas import TaskSchemas
 from imaged.api.tasks import TaskRecords
 from imaged.services.downloads import Downloads

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from imaged.api.bodies import json_response
 from imaged.api.http_errors import wants_html
-from imaged.api.requests import Links, caller_of
+from imaged.api.resource import Links, caller_of
 from imaged.core.access import require_admin
 
 CURRENT = "v2.7"

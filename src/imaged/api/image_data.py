@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imaged.api.bodies import body_of, media_type_of, require_unpacked
 from imaged.api.http_errors import LengthRequired, MediaTypeRefused
-from imaged.api.requests import caller_of, image_id_of, store_of
+from imaged.api.resource import caller_of, image_id_of, store_of
 from imaged.core.access import Caller
 from imaged.core.attributes import OCTET_STREAM, REPLACE_HEADER
 from imaged.core.byte_range import ByteRange, ByteSpan

@@ -1,4 +1,4 @@
-"""The records of images, with tags, actions and patches: ``/v2/images`` and below.
+"""The records of images, with tags, actions, patches and imports: ``/v2/images`` and below.
 
 Two media types of patches are served, both a small part of JSON Patch.
 v2.1: ``[{"op": "replace", "path": "/name", "value": "…"}]``; adding an existing property replaces
@@ -19,8 +19,9 @@ from starlette.responses import Response
 
 from imaged.api.bodies import document_of, json_object_of, json_response, media_type_of
 from imaged.api.http_errors import MediaTypeRefused
+from imaged.api.image_data import receive_data
 from imaged.api.listing import read_listing
-from imaged.api.requests import Links, caller_of, image_id_of
+from imaged.api.resource import Links, caller_of, image_id_of, request_id_of, store_of
 from imaged.api.serialize import image_json, image_path
 from imaged.core.access import Caller
 from imaged.core.edits import Action, Operation
@@ -28,6 +29,9 @@ from imaged.core.errors import InvalidRequest, ReadOnlyAttribute
 from imaged.core.image import Image
 from imaged.core.query import ImagePage
 from imaged.services.images import Images
+from imaged.services.ingest import Ingester
+from imaged.services.tasks.types.api_image_import import ImageImportService
+from imaged.services.tasks.types.location_import import LocationImportService
 
 METHODS_HEADER = "OpenStack-image-import-methods"  # the import methods available for it
 STORES_HEADER = "OpenStack-image-store-ids"  # the stores available for it
@@ -112,6 +116,50 @@ class ImageRecords:
         tag = request.path_params["tag"]
         await self.images.remove_tag(caller_of(request), image_id_of(request), tag)
         return Response(status_code=204)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportCalls:
+    """Each call is answered when its task is stored; ``…/tasks`` shows the outcome."""
+
+    uploads: Ingester
+    imports: ImageImportService
+    locations: LocationImportService
+
+    @property
+    def methods(self) -> Sequence[str]:
+        """The methods that an import call may name."""
+        return self.imports.methods
+
+    async def stage(self, request: Request) -> Response:
+        """Answer 204 once the bytes are durable, beside the image."""
+        return await receive_data(request, self.uploads.stage)
+
+    async def begin(self, request: Request) -> Response:
+        """Answer 202 to an import call."""
+        caller, image_id = caller_of(request), image_id_of(request)
+        asked = await json_object_of(request, "the import's 'method'")
+        store = store_of(request)
+        if store and not asked.get("stores"):
+            asked["stores"] = [store]
+        await self.imports.request(caller, image_id, asked, request_id_of(request))
+        return Response(status_code=202)
+
+    async def add_location(self, request: Request) -> Response:
+        """Answer 202: the data at the URL is fetched, and becomes the data of the image."""
+        caller, image_id = caller_of(request), image_id_of(request)
+        asked = await json_object_of(request, "a 'url'")
+        await self.locations.request(caller, image_id, asked, request_id_of(request))
+        return Response(status_code=202)
+
+    async def tell(self, request: Request) -> Response:  # noqa: ARG002 - a handler
+        """Answer 200 with the available methods."""
+        methods = {
+            "description": "Import methods available.",
+            "type": "array",
+            "value": list(self.methods),
+        }
+        return json_response({"import-methods": methods})
 
 
 def read_patch(media_type: str, document: Any) -> list[Operation]:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from imaged.api.filters import read_conditions, read_flag, read_number
-from imaged.api.requests import is_uuid
+from imaged.api.resource import is_uuid
 from imaged.core.access import Caller
 from imaged.core.attributes import is_printable
 from imaged.core.errors import ImageNotFound, InvalidQuery, TaskNotFound

@@ -19,7 +19,7 @@ from structlog.contextvars import bound_contextvars, unbind_contextvars
 
 from imaged.api.bodies import RequestBody
 from imaged.api.http_errors import HttpError, error_response, status_and_sentence
-from imaged.api.requests import REQUEST_ID_SCOPE_KEY
+from imaged.api.resource import REQUEST_ID_SCOPE_KEY
 from imaged.core.errors import ClientVanished, ImagedError, StoreError
 
 log = structlog.get_logger()

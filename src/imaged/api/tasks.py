@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from imaged.api.bodies import json_object_of, json_response
 from imaged.api.listing import read_task_listing
-from imaged.api.requests import Links, caller_of, image_id_of, request_id_of, task_id_of
+from imaged.api.resource import Links, caller_of, image_id_of, request_id_of, task_id_of
 from imaged.api.serialize import task_json, task_path, task_summary_json
 from imaged.core.errors import InvalidRequest
 from imaged.core.task import Task

@@ -18,7 +18,7 @@ from imaged.cli.output import print_json
 
 if TYPE_CHECKING:
     from imaged.config import Config
-    from imaged.daemon.new_catalog import PlaceInventory
+    from imaged.daemon.drivers import PlaceInventory
 
 PLACE_KINDS = ("store", "exports", "scratch")
 
@@ -73,8 +73,7 @@ def adoption_warning(config: Config) -> str:
 
 
 async def _inspect(config: Config, name: str, kind: str) -> PlaceInventory:
-    from imaged.daemon.drivers import open_catalog
-    from imaged.daemon.new_catalog import take_inventory
+    from imaged.daemon.drivers import open_catalog, take_inventory
     from imaged.daemon.places import open_place
 
     async with open_catalog(config), open_place(config, kind, name) as (place, store):

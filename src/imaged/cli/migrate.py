@@ -125,7 +125,7 @@ def _move(file: Path | None, source: str, *, as_json: bool) -> None:
 
 async def _migrate(config: Config, contract: bool) -> Migration:  # noqa: FBT001 - for anyio.run
     from imaged.catalogs.connect import is_new, migrate_catalog
-    from imaged.daemon.new_catalog import require_empty_stores
+    from imaged.daemon.drivers import require_empty_stores
     from imaged.daemon.settings import password_file
 
     where, password = config.catalog.url, password_file(config)
@@ -136,7 +136,7 @@ async def _migrate(config: Config, contract: bool) -> Migration:  # noqa: FBT001
 
 async def _find_held_stores(config: Config) -> list[str]:
     from imaged.catalogs.connect import is_new, without_password
-    from imaged.daemon.new_catalog import inspect_stores
+    from imaged.daemon.drivers import inspect_stores
     from imaged.daemon.settings import password_file
 
     if not await is_new(config.catalog.url, password_file(config)):

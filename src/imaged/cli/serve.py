@@ -52,8 +52,8 @@ def run_daemon(
     from imaged.config import Config, ConfigInvalid, load
     from imaged.core.errors import ImagedError
     from imaged.daemon.daemon import Daemon
-    from imaged.process.sd_notify import SystemdNotifier
-    from imaged.process.tuning import lowest_priority, tune_malloc
+    from imaged.daemon.systemd import SystemdNotifier
+    from imaged.process import lowest_priority, tune_malloc
     from imaged.server.listeners import ActivatedSockets
     from imaged.telemetry import configure_log
 

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 from pydantic.fields import FieldInfo
 
 from imaged.config.api import ApiSection
-from imaged.config.cleanup import ReconcileSection, ScrubberSection
+from imaged.config.images import DownloadsSection, ReconcileSection, ScrubberSection, UploadsSection
 from imaged.config.sections import (
     AuthSection,
     BackupSection,
@@ -25,7 +25,6 @@ from imaged.config.sections import (
 )
 from imaged.config.stores import EXPORT_TYPES, STORE_TYPES, ExportsSection, StoresSection
 from imaged.config.tasks import ConversionSection, FetchSection, TasksSection
-from imaged.config.transfers import DownloadsSection, UploadsSection
 
 KeyPath = tuple[str, ...]
 

@@ -24,7 +24,7 @@ from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.lanes import BackgroundLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.meter import Meter, ignore_measurement
-from imaged.process.uptime import read_uptime
+from imaged.process import read_uptime
 from imaged.services.claims import Claims
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads

@@ -25,10 +25,9 @@ from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from imaged.daemon.metrics_endpoint import MetricsEndpoint
 from imaged.daemon.settings import connection_settings
-from imaged.daemon.systemd import StatusReporter, run_watchdog
+from imaged.daemon.systemd import StatusReporter, SystemdNotifier, run_watchdog
 from imaged.daemon.web_app import API_HOOKS, WebApp, api_listeners
 from imaged.daemon.worker_supervisor import WorkerSupervisor
-from imaged.process.sd_notify import SystemdNotifier
 from imaged.server.listeners import ActivatedSockets, listener_address
 from imaged.server.server import HttpServer
 from imaged.services.periodic import run_periodically

@@ -11,7 +11,7 @@ from imaged.catalogs.connect import inspect_catalog, is_missing
 from imaged.config import Config, Problem
 from imaged.conversion.qemu_img import unsupported_reason
 from imaged.core.errors import CatalogError, CatalogMissing, ExportError, StoreError
-from imaged.daemon.new_catalog import require_empty_stores
+from imaged.daemon.drivers import require_empty_stores
 from imaged.daemon.places import (
     build_store,
     examine_destination,

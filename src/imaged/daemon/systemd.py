@@ -1,4 +1,4 @@
-"""Reports the activity of this instance to systemd every few seconds, and feeds its watchdog.
+"""What systemd is told: the activity of this instance every few seconds, and that it is alive.
 
 The process itself knows traffic, tasks and jobs. The catalog counts the rest and is asked less
 often; if it does not answer, the line omits its counts. During a drain, each report also extends
@@ -12,7 +12,10 @@ their own timeouts, so a call that takes longer than half of the watchdog's time
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,17 +28,70 @@ from imaged.core.errors import CatalogError, StoreError
 from imaged.core.lifecycle import Status
 from imaged.daemon.drivers import Drivers
 from imaged.ports.catalog import StatusCatalog
-from imaged.process.sd_notify import SystemdNotifier
 from imaged.services.health import Health
 from imaged.services.traffic import Rate, Traffic
-from imaged.units import approximate_size, pluralize, short_duration
+from imaged.units import MICROSECOND, approximate_size, pluralize, short_duration
 
-HealthCheck = Callable[[], Awaitable[None]]
-
+NOTIFY_TIMEOUT_SECONDS = 1.0  # if systemd does not read
 STATUS_INTERVAL_SECONDS = 3
 SUMMARY_INTERVAL_SECONDS = 30
 EXTEND_TIMEOUT = timedelta(seconds=30)  # per report: enough to release claims and to close
 EXTEND_AFTER_DRAIN = timedelta(seconds=30)  # extensions end this long after drain_timeout
+
+HealthCheck = Callable[[], Awaitable[None]]
+
+
+class SystemdNotifier:
+    """Sends the state of this process to systemd; does nothing without systemd.
+
+    It removes its variables from the environment, because children must not use them.
+    ``watchdog``: the longest allowed time between two calls of ``feed_watchdog``; None if off.
+    """
+
+    def __init__(self, environment: MutableMapping[str, str] | None = None) -> None:
+        offered = os.environ if environment is None else environment
+        self._address = offered.pop("NOTIFY_SOCKET", "")
+        self.watchdog = _watchdog(offered.pop("WATCHDOG_USEC", ""), offered.pop("WATCHDOG_PID", ""))
+
+    def ready(self, status: str) -> None:
+        """Report that the start, or a reload, is complete."""
+        self._send("READY=1", f"STATUS={status}")
+
+    def reloading(self) -> None:
+        """Report that a reload has begun."""
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send("RELOADING=1", f"MONOTONIC_USEC={microseconds}")
+
+    def status(self, status: str) -> None:
+        """Set the status line of ``systemctl status``."""
+        self._send(f"STATUS={status}")
+
+    def feed_watchdog(self) -> None:
+        """Tell the watchdog that the process is alive."""
+        self._send("WATCHDOG=1")
+
+    def stopping(self, status: str, timeout: timedelta) -> None:
+        """Report the shutdown, and have systemd wait at least ``timeout`` from now."""
+        self._send(
+            "STOPPING=1", f"STATUS={status}", f"EXTEND_TIMEOUT_USEC={timeout // MICROSECOND}"
+        )
+
+    def _send(self, *lines: str) -> None:
+        if not self._address:
+            return
+        address = self._address
+        if address.startswith("@"):  # the abstract namespace
+            address = "\0" + address[1:]
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(NOTIFY_TIMEOUT_SECONDS)
+            channel.sendto("\n".join(lines).encode(), address)
+
+
+def _watchdog(microseconds: str, pid: str) -> timedelta | None:
+    """Return the watchdog's time; None if it is off or meant for another process."""
+    if not microseconds.isdecimal() or pid not in {"", str(os.getpid())}:
+        return None
+    return int(microseconds) * MICROSECOND or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ from imaged.api.app import ApiServices, ApiSettings, build_app
 from imaged.api.authenticator import Authenticator, NoAuth, TokenFile
 from imaged.api.bodies import sends_file
 from imaged.api.http_errors import BAD_GATEWAY, UNAVAILABLE, BodyTooSlow
-from imaged.api.imports import ImportCalls
+from imaged.api.images import ImportCalls
 from imaged.api.middleware import REQUEST_ID_HEADER
-from imaged.api.requests import REQUEST_ID_SCOPE_KEY
+from imaged.api.resource import REQUEST_ID_SCOPE_KEY
 from imaged.config import Config
 from imaged.daemon import settings
 from imaged.daemon.container import ServiceContainer

@@ -34,7 +34,7 @@ from imaged.daemon.worker_channel import (
 )
 from imaged.metrics.instruments import Instruments
 from imaged.metrics.worker_counters import nonzero_samples
-from imaged.process.tuning import lower_priority, tune_malloc
+from imaged.process import lower_priority, tune_malloc
 from imaged.services.periodic import Wakeup
 from imaged.telemetry import configure_log
 

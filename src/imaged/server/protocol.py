@@ -16,7 +16,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from imaged.server import raw_responses
 from imaged.server.connections import CloseReason, ConnectionTracker, client_network
-from imaged.server.framing import framing_error, without_upgrade
 from imaged.server.rates import ClientTimeouts
 from imaged.server.request import (
     BadRequest,
@@ -24,6 +23,8 @@ from imaged.server.request import (
     ReadState,
     RequestSize,
     ServedRequest,
+    framing_error,
+    without_upgrade,
 )
 from imaged.server.transport import LingeringTransport
 

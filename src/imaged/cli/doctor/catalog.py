@@ -19,8 +19,7 @@ from imaged.core.errors import (
     StoreError,
 )
 from imaged.core.summary import Summary
-from imaged.daemon.drivers import open_catalog
-from imaged.daemon.new_catalog import require_empty_stores
+from imaged.daemon.drivers import open_catalog, require_empty_stores
 from imaged.daemon.settings import password_file
 from imaged.units import approximate_duration, approximate_size, pluralize
 

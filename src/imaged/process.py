@@ -1,10 +1,12 @@
-"""Tuning of this process before its first thread or transfer: CPU priority, memory allocator."""
+"""The process and its machine: CPU priority, memory allocator, uptime."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import platform
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -14,6 +16,8 @@ from imaged.core.limits import MIB
 LOWER_NICENESS = 5  # a third of the CPU share of niceness 0 under contention
 LOWEST_NICENESS = 19  # the lowest that Linux has
 AUTOGROUP = Path("/proc/self/autogroup")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SYSFS = Path("/sys")
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -64,3 +68,16 @@ def tune_malloc() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_THRESHOLD, 32 * MIB)
     libc.mallopt(_M_TRIM_THRESHOLD, 256 * MIB)
+
+
+def read_uptime() -> tuple[str, timedelta]:
+    """Return the boot id and the time since boot, including suspensions (CLOCK_BOOTTIME).
+
+    If a sandbox hides the boot id (ProcSubset=pid in our units), the time at which the kernel made
+    /sys replaces it: it differs after each boot.
+    """
+    try:
+        boot_id = BOOT_ID.read_text().strip()
+    except OSError:
+        boot_id = str(SYSFS.stat().st_ctime_ns)
+    return boot_id, timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME))

@@ -1,1 +1,0 @@
-"""Process-wide services: systemd notifications, CPU priority, memory allocator, uptime."""
