@@ -263,6 +263,7 @@ def test_the_newest_whole_backup_counts(installation: Installation) -> None:
     assert newest_backup(installation.backups) == good.manifest
     with pytest.raises(BackupError, match="cannot be read"):
         newest_backup(installation.backups / "missing")
+    assert anyio.run(time_of_newest_backup, installation.backups / "missing") == NEVER
 
 
 def test_a_folder_of_backups_is_no_backup(installation: Installation) -> None:

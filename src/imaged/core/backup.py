@@ -43,7 +43,7 @@ class BackupFile:
     sha256: str
     restore_to: str = ""
     mode: str = "0600"  # permissions in octal digits
-    owner: str = ""  # the name of a user, and of a group
+    owner: str = ""  # the name of a user, and of a group; "" if it has none
     group: str = ""
 
 

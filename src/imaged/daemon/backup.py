@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -167,13 +167,9 @@ class BackupWriter:
         target = self._folder / inside
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-        self._record(
-            target,
-            restore_to=restore_to,
-            mode=f"{stat.S_IMODE(source.stat().st_mode):04o}",
-            owner=source.owner(),
-            group=source.group(),
-        )
+        mode = f"{stat.S_IMODE(source.stat().st_mode):04o}"
+        owner, group = _name_or_nothing(source.owner), _name_or_nothing(source.group)
+        self._record(target, restore_to=restore_to, mode=mode, owner=owner, group=group)
 
     def _record(self, file: Path, **facts: Any) -> None:
         """Put a file of the backup into the manifest."""
@@ -187,6 +183,14 @@ class BackupWriter:
         with suppress(FileNotFoundError):
             shutil.copyfile(root / MARKER_NAME, self._folder / inside / MARKER_NAME)
         return copy_blobs(name, blob_list, [root, *older], self._folder / inside)
+
+
+def _name_or_nothing(name: Callable[[], str]) -> str:
+    """The name of a user or a group, "" if it has none."""
+    try:
+        return name()
+    except KeyError:
+        return ""
 
 
 @contextmanager

@@ -60,11 +60,11 @@ def backup_warning(folder: Path) -> str | None:
 
 
 async def time_of_newest_backup(folder: Path) -> datetime:
-    """When the newest whole backup in a folder was made; 1970 if there is none.
-
-    Raises BackupError if the folder cannot be read.
-    """
-    newest = await to_thread.run_sync(newest_backup, folder, abandon_on_cancel=True)
+    """When the newest whole backup in a folder was made; 1970 if none can be found there."""
+    try:
+        newest = await to_thread.run_sync(newest_backup, folder, abandon_on_cancel=True)
+    except BackupError:  # `imaged status` and `imaged doctor` say why
+        return NEVER
     return NEVER if newest is None else newest.finished_at
 
 
@@ -122,7 +122,7 @@ def os_errors_explained(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        raise BackupError(f"{what}:{where} {error.strerror}.") from error
+        raise BackupError(f"{what}:{where} {error.strerror or error}.") from error
 
 
 def copy_blobs(store: str, blob_list: Path, sources: Sequence[Path], target: Path) -> StoreCopy:

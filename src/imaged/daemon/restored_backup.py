@@ -152,7 +152,7 @@ def _give_to(path: Path, file: BackupFile) -> None:
     """Set permissions; if this is root, the owner and the group, too, if there are such."""
     path.chmod(int(file.mode, 8))
     if os.geteuid() == ROOT_UID:
-        with suppress(LookupError):
+        with suppress(LookupError):  # there is no such user on this machine
             shutil.chown(path, user=file.owner)
         with suppress(LookupError):
             shutil.chown(path, group=file.group)

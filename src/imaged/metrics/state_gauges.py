@@ -54,7 +54,7 @@ def state_families(snapshot: StateSnapshot) -> Iterator[Metric]:
     if snapshot.last_backup_at is not None:
         yield GaugeMetricFamily(
             "imaged_backup_last_success_timestamp_seconds",
-            "When the newest backup in backup.folder was complete; 0 if there is none.",
+            "When the newest backup in backup.folder was complete; 0 if none can be found there.",
             snapshot.last_backup_at.timestamp(),
         )
     if snapshot.summary is not None:
