@@ -277,8 +277,13 @@ def test_a_watched_screen_tells_the_age_of_what_it_shows() -> None:
 
     assert first == ["Not read yet; tried every 2s. Ctrl-C ends."]
     assert aged == ["Read 7s ago, every 2s. Ctrl-C ends.", "All is well."]
-    assert failed == [aged[0], "Error: The catalog does not answer.", "All is well."]
+    assert failed == [
+        "Read 7s ago, every 2s. Error: The catalog does not answer.",
+        "All is well.",
+    ]
     assert screen_lines(screen) == ["Read 0s ago, every 2s. Ctrl-C ends.", "All is well again."]
+    screen.end()
+    assert screen_lines(screen) == ["All is well again."]
 
 
 def test_a_watched_screen_keeps_to_the_terminal() -> None:

@@ -77,12 +77,9 @@ def watch(file: Path | None, every: timedelta, view: WatchedView[T], *, as_json:
     def tell(seen: T) -> None:
         click.echo(json.dumps(view.facts(seen)))
 
-    def print_warning(sentence: str) -> None:
-        print_failure(sentence)
-
     console = Console()
     if as_json or not console.is_terminal:
-        return _look(file, every, view, tell if as_json else view.print, print_warning)
+        return _look(file, every, view, tell if as_json else view.print, print_failure)
     return _draw(file, every, view)
 
 
@@ -100,7 +97,9 @@ def _draw(file: Path | None, every: timedelta, view: WatchedView[T]) -> T | None
             screen.show(seen)
             live.refresh()
 
-        return _look(file, every, view, show, screen.fail)
+        seen = _look(file, every, view, show, screen.fail)
+        screen.end()
+    return seen
 
 
 class WatchScreen(Generic[T]):
@@ -114,33 +113,39 @@ class WatchScreen(Generic[T]):
         self._clock = clock
         self._seen: tuple[T, float] | None = None  # with the time of the reading
         self._failure = ""
+        self._is_over = False
 
     def show(self, seen: T) -> None:
         """Show a new reading."""
         self._seen, self._failure = (seen, self._clock()), ""
 
     def fail(self, sentence: str) -> None:
-        """Show why the catalog was not read, above the last reading."""
+        """Show why the catalog was not read, beside the age of the last reading."""
         self._failure = sentence
 
+    def end(self) -> None:
+        """Leave the last reading, which will not be renewed."""
+        self._is_over = True
+
     def draw(self) -> RenderableType:
-        """The lines that fit on the terminal: when it was read, any failure, and the reading."""
+        """What fits on the terminal: when it was read, or why it was not, and the reading."""
         from rich.console import Group
         from rich.text import Text
 
         from imaged.cli.output import FittingLines
 
-        head = Text(self._head(), "dim")
-        failure = [Text(f"Error: {self._failure}", "bold red")] if self._failure else []
+        head = [] if self._is_over else [Text(self._head(), "bold red" if self._failure else "dim")]
         drawn = [] if self._seen is None else [self._draw(self._seen[0])]
-        return FittingLines(Group(head, *failure, *drawn))
+        return FittingLines(Group(*head, *drawn))
 
     def _head(self) -> str:
+        """One line also during a failure, so that what stands below keeps its place."""
         often = f"every {format_duration(self._every)}"
+        end = f"Error: {self._failure}" if self._failure else "Ctrl-C ends."
         if self._seen is None:
-            return f"Not read yet; tried {often}. Ctrl-C ends."
+            return f"Not read yet; tried {often}. {end}"
         age = timedelta(seconds=int(self._clock() - self._seen[1]))
-        return f"Read {approximate_duration(age)} ago, {often}. Ctrl-C ends."
+        return f"Read {approximate_duration(age)} ago, {often}. {end}"
 
 
 def _look(
@@ -148,9 +153,9 @@ def _look(
     every: timedelta,
     view: WatchedView[T],
     show: Callable[[T], None],
-    print_warning: Callable[[str], None],
+    fail: Callable[[str], None],
 ) -> T | None:
-    """Read periodically; print a warning if the catalog does not answer."""
+    """Read periodically, also after the catalog did not answer, which ``fail`` is told."""
     import anyio
 
     from imaged.cli.context import run_with_catalog
@@ -164,7 +169,7 @@ def _look(
             try:
                 seen = await view.read(catalog, config)
             except CatalogError as error:
-                print_warning(str(error))
+                fail(str(error))
             else:
                 show(seen)
                 if view.is_over is not None and view.is_over(seen):
