@@ -108,9 +108,7 @@ class HttpConnection(HttpToolsProtocol):
         return b""
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio allows a result
-        """Handle the client's half-close (RFC 9112, section 9.6): answer its complete requests,
-        then close. An incomplete request is not answered.
-        """
+        """Answer only complete requests after a half-close (RFC 9112, section 9.6), then close."""
         if self._state is ReadState.BODY and self.pipeline:
             self._drop_incomplete_request()
         is_incomplete = self._state is ReadState.BODY
