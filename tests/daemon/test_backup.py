@@ -132,6 +132,7 @@ def test_nothing_is_replaced_without_the_option(installation: Installation) -> N
         installation.restore(made)
     settings = installation.workspace.file
     settings.write_text(settings.read_text() + "\n# changed")
+    installation.workspace.catalog.unlink()
     with pytest.raises(BackupError, match=rf"{settings}: there already.*--replace"):
         installation.restore(made)
     assert settings.read_text().endswith("# changed")
@@ -180,8 +181,10 @@ def test_a_catalog_in_use_is_never_replaced(installation: Installation) -> None:
         await catalog.close()
 
     anyio.run(begin)
+    installation.workspace.file.write_text("# another one")
     with pytest.raises(CatalogInUse, match="east"):
         installation.restore(made, replace=True)
+    assert installation.workspace.file.read_text() == "# another one"  # it is looked at first
 
 
 def test_a_flipped_bit_is_refused(installation: Installation) -> None:

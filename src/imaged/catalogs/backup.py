@@ -171,14 +171,19 @@ async def restore_catalog(
     return await to_thread.run_sync(_restore_sqlite, file, path_of(url), replace_at)
 
 
-def _restore_sqlite(copy: Path, path: Path, replace_at: datetime | None) -> Sequence[Path]:
-    if _files_of(path) and replace_at is None:
+def require_replaceable(path: Path, *, replace: bool) -> None:
+    """Raise CatalogExists or CatalogInUse if no other catalog may be put to this path."""
+    if _files_of(path) and not replace:
         raise CatalogExists(
             f"There is a catalog in {path} already, or the log of one. Stop its daemons, and give "
             "--replace, which moves it aside."
         )
     if has_tables(path):
         _require_idle_file(path)
+
+
+def _restore_sqlite(copy: Path, path: Path, replace_at: datetime | None) -> Sequence[Path]:
+    require_replaceable(path, replace=replace_at is not None)
     try:
         new = _beside(path, ".restored")
         shutil.copyfile(copy, new)

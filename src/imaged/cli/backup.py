@@ -85,8 +85,8 @@ def restore_backup(
     """Put a backup back: configuration, keys, catalog, and the bytes that it has.
 
     It is checked first, against the sizes and digests of its manifest. What is there already, and
-    differs, is refused without --replace, and nothing is changed while instances use the catalog.
-    Secrets that systemd passed are left in the backup's folder credentials.
+    differs, is refused without --replace; a catalog that instances use is never replaced. Secrets
+    that systemd passed are left in the backup's folder credentials.
     """
     from imaged.daemon import restored_backup
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import anyio
 
-from imaged.catalogs.backup import restore_catalog
+from imaged.catalogs.backup import require_replaceable, restore_catalog
 from imaged.catalogs.connect import without_password
+from imaged.catalogs.sqlite.driver import path_of
 from imaged.config import Config, load
 from imaged.config.stores import FilesystemSection
 from imaged.core.backup import (
@@ -87,6 +88,8 @@ def restore_backup(
     """
     at = datetime.now(UTC) if replace else None
     with os_errors_explained("The backup cannot be restored"):
+        if not file and manifest.catalog.kind == "sqlite":  # before anything is changed
+            require_replaceable(path_of(manifest.catalog.location), replace=replace)
         moved = [] if file else _restore_files(backup, manifest.files, at)
         settings = Path(manifest.settings_file)
         config = load(file or (settings if settings.exists() else None))
