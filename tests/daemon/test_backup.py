@@ -39,7 +39,7 @@ class Installation:
 
     def back_up(self, *, with_bytes: bool = True, keep: int | None = None) -> MadeBackup:
         """Make a backup."""
-        config = load(self.workspace.file, {})
+        config = load(self.workspace.file)
         return make_backup(
             config, self.workspace.file, self.backups, with_bytes=with_bytes, keep=keep
         )
@@ -106,6 +106,22 @@ def test_a_backup_has_all_that_a_new_machine_needs(installation: Installation) -
     assert (made.folder / "stores/local/.imaged-place.json").exists()
     for path in (made.folder, *made.folder.rglob("*")):
         assert path.stat().st_mode & 0o077 == 0 or path.stat().st_nlink == 2, path
+
+
+def test_secrets_of_systemd_are_in_it_and_variables_by_name(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A credential has no path to be put back to; the value of a variable may be a secret."""
+    (tmp_path / "catalog.password").write_text("made-up")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("IMAGED_SCRUBBER__DELAY", "12h")
+
+    made = installation.back_up(with_bytes=False)
+
+    (secret,) = [file for file in made.manifest.files if file.path.startswith("credentials/")]
+    assert (secret.path, secret.restore_to) == ("credentials/catalog.password", "")
+    assert (made.folder / secret.path).read_text() == "made-up"
+    assert made.manifest.variables == ["IMAGED_SCRUBBER__DELAY"]
 
 
 def test_an_emptied_machine_gets_everything_back(installation: Installation) -> None:
