@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from subprocess import CompletedProcess, TimeoutExpired
@@ -25,7 +26,7 @@ from support.waiting import POLL_SECONDS
 
 IMAGED = str(Path(sys.executable).with_name("imaged"))
 COMMAND_TIMEOUT_SECONDS = 30
-PRELOADED = ("imaged.cli.context", "imaged.daemon.daemon", "uvloop")
+PRELOADED = ("imaged.cli.context", "imaged.daemon.daemon", "alembic.command", "uvloop")
 READ_AT_START = {"COVERAGE_PROCESS_START", "LD_PRELOAD", "PYTHONPATH"}
 PR_SET_PDEATHSIG = 1  # prctl(2)
 MOST_DESCRIPTORS = 1 << 16
@@ -53,6 +54,7 @@ class ImagedProcess:
     """A process that was started, and ends with the process of the tests at the latest."""
 
     def __init__(self, invocation: Invocation) -> None:
+        _wait_for_imports()
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._process = _server.Process(target=_run, args=(invocation, limits))
         self._process.start()
@@ -104,6 +106,16 @@ def run_imaged(
         finally:
             process.kill()
         return CompletedProcess(arguments, code, output.read_bytes(), errors.read_bytes())
+
+
+@cache
+def _wait_for_imports() -> None:
+    """Start the fork server, and wait until it forks: on a busy machine its imports take longer
+    than the tests wait for a daemon.
+    """
+    first = _server.Process(target=int)
+    first.start()
+    first.join()
 
 
 def _run(invocation: Invocation, limits: tuple[int, int]) -> None:
