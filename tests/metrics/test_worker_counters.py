@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from imaged.metrics.process_collector import ProcessCollector
 from imaged.metrics.worker_counters import WorkerCounters, WorkerSample, nonzero_samples
 
 
@@ -107,3 +108,20 @@ def test_counters_survive_their_worker(here: Counting) -> None:
     assert found["seconds_bucket/1.0"] == 0
     assert found["held"] == 2
     assert found["last_timestamp_seconds"] == 3000
+
+
+def test_each_process_has_metrics_of_its_own() -> None:
+    """Start times and limits are not added up; a worker takes all but its CPU time with it."""
+    workers, here, there = WorkerCounters(), CollectorRegistry(), CollectorRegistry()
+    here.register(ProcessCollector("daemon"))
+    there.register(ProcessCollector("worker"))
+    workers.update(sent(there))
+    both = told(workers, here)
+    workers.worker_exited()
+    left = told(workers, here)
+
+    for name in ("process_start_time_seconds", "process_max_fds"):
+        assert both[f"{name}/daemon"] == left[f"{name}/daemon"]
+        assert both[f"{name}/worker"] == pytest.approx(both[f"{name}/daemon"])
+        assert f"{name}/worker" not in left
+    assert left["process_cpu_seconds_total/worker"] == both["process_cpu_seconds_total/worker"]
