@@ -14,7 +14,7 @@ _HEAD = f"""\
 
 For readers who look up the meaning of a status. A status changes only by an event;
 an event that a row does not name is refused with 409 and changes nothing. Each
-change is one line of the log, `image.status`, with the event in `because`.
+change is one line of the log: [events](events.md#images-and-requests).
 """
 
 MEANINGS: Mapping[Status, str] = {

@@ -1,9 +1,10 @@
-"""Every change of status is logged once, and nothing else is."""
+"""What happens to images, and every change of a task's status, is logged once."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,14 @@ from contracts import catalog_samples as samples
 from contracts.catalog_files import opened
 from imaged.catalogs.change_log import ChangeLog
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
+from imaged.core.deletion import (
+    deactivate,
+    delete,
+    delete_after,
+    expire,
+    reactivate,
+    restore,
+)
 from imaged.core.errors import ActivationRefused, ImageExists
 from imaged.core.task import Progress, Task, TaskStatus, cancel, claim_task
 from imaged.core.uploading import begin_import, give_back, reserve, store_data
@@ -42,16 +50,17 @@ pytestmark = pytest.mark.asyncio
 
 
 def told(log: Log) -> list[tuple[object, ...]]:
-    """From which status to which, and why."""
-    return [(event["from_status"], event["to_status"], event["because"]) for event in log]
+    """What happened, and from which status to which."""
+    return [(event["event"], event["from_status"], event["to_status"]) for event in log]
 
 
 async def test_a_life_is_told(catalog: SqlCatalog, log: Log) -> None:
-    """Each change of status is one event, in order, with its cause."""
+    """Each change is one event, in order, named by what happened."""
     await samples.add_active(catalog, "i")
+    await catalog.modify_image("i", lambda image: replace(image, name="n", tags=("base",)))
     await catalog.modify_image("i", deactivate)
     await catalog.modify_image("i", reactivate)
-    await catalog.modify_image("i", delete(delayed=True))
+    await catalog.modify_image("i", delete_after(timedelta(hours=1)))
     await catalog.modify_image("i", restore)
     seen = await catalog.modify_image("i", delete(delayed=True))
     await catalog.modify_image("i", expire(seen))
@@ -60,20 +69,23 @@ async def test_a_life_is_told(catalog: SqlCatalog, log: Log) -> None:
     await catalog.purge(samples.NO_DELAY, 1)
 
     assert told(log) == [
-        (None, "queued", "created"),
-        ("queued", "saving", "upload began"),
-        ("saving", "active", "upload succeeded"),
-        ("active", "deactivated", "deactivated"),
-        ("deactivated", "active", "reactivated"),
-        ("active", "pending_delete", "deleted with delay"),
-        ("pending_delete", "active", "restored"),
-        ("active", "pending_delete", "deleted with delay"),
-        ("pending_delete", "deleted", "scrubbed"),
+        ("image.created", None, "queued"),
+        ("image.upload_started", "queued", "saving"),
+        ("image.uploaded", "saving", "active"),
+        ("image.changed", "active", "active"),
+        ("image.deactivated", "active", "deactivated"),
+        ("image.reactivated", "deactivated", "active"),
+        ("image.deleted", "active", "pending_delete"),
+        ("image.restored", "pending_delete", "active"),
+        ("image.deleted", "active", "pending_delete"),
+        ("image.scrub_started", "pending_delete", "pending_delete"),
+        ("image.scrubbed", "pending_delete", "deleted"),
     ]
-    assert {event["event"] for event in log} == {"image.status"}
     assert {event["log_level"] for event in log} == {"info"}
     assert {(event["image_id"], event["owner"]) for event in log} == {("i", "a")}
-    assert [event["size_bytes"] is None for event in log] == [True, True] + [False] * 7
+    assert log[2]["size_bytes"] == log[-1]["size_bytes"] == samples.content().size_bytes
+    assert log[3]["attributes"] == ["name", "tags"]
+    assert [bool(event.get("scrub_due_at")) for event in log] == [False] * 6 + [True] + [False] * 4
 
 
 async def test_claims_and_failures_are_told(catalog: SqlCatalog, log: Log) -> None:
@@ -90,14 +102,13 @@ async def test_claims_and_failures_are_told(catalog: SqlCatalog, log: Log) -> No
     assert [event.get("reason") for event in log] == [None, None, "The disk was full.", None]
 
 
-async def test_what_does_not_change_a_status(catalog: SqlCatalog, log: Log) -> None:
-    """Edits, renewals, refusals and reads are not logged."""
+async def test_what_is_not_told(catalog: SqlCatalog, log: Log) -> None:
+    """Reservations, renewals, refusals and reads are not logged."""
     claim = samples.new_claim()
     await samples.add_saving(catalog, "i", claim)
     log.clear()
 
     await samples.act(catalog, "i", claim, reserve(99))
-    await catalog.modify_image("i", lambda image: replace(image, name="n"))
     await catalog.modify_image("i", lambda image: image)
     await catalog.renew_leases([claim])
     with pytest.raises(ActivationRefused):
@@ -157,7 +168,7 @@ async def test_a_draft_is_not_told_of_before_it_is_made(catalog: SqlCatalog, log
     assert lives(log) == [
         ("task.status", "t-made", None, "pending"),
         ("task.status", "t-made", "pending", "processing"),
-        ("image.status", "made", None, "active"),
+        ("image.created", "made", None, "active"),
         ("task.status", "t-made", "processing", "success"),
         ("task.status", "t-failed", None, "pending"),
         ("task.status", "t-failed", "pending", "processing"),
@@ -178,9 +189,9 @@ async def test_an_image_that_its_task_takes_along(catalog: SqlCatalog, log: Log)
     await catalog.modify_image("j", delete(delayed=False))
 
     assert lives(log) == [
-        ("image.status", "i", "importing", "queued"),
+        ("image.import_failed", "i", "importing", "queued"),
         ("task.status", "ti", "pending", "failure"),
-        ("image.status", "j", "importing", "deleted"),
+        ("image.deleted", "j", "importing", "deleted"),
         ("task.status", "tj", "pending", "failure"),
     ]
     assert [line.get("reason") for line in log] == [

@@ -152,7 +152,7 @@ async def test_a_log_that_cannot_be_shortened(catalog: SqlCatalog) -> None:
     with no_file_beyond(2 * MIB), capture_logs() as logs:
         await catalog.add_image(queued("j", "x" * 400_000))
 
-    assert [line["event"] for line in logs] == ["catalog.log_not_shortened", "image.status"]
+    assert [line["event"] for line in logs] == ["catalog.log_not_shortened", "image.created"]
     assert "its disk reports an error" in logs[0]["error"]
     assert len(await all_images(catalog)) == 11
     await catalog.set_limit("a", 1)

@@ -13,6 +13,7 @@ from imaged.core.blob import (
     Blob,
     BlobState,
     doom,
+    image_id_of_key,
     is_key,
     make_key,
     reschedule,
@@ -74,7 +75,7 @@ def test_every_key_is_one_and_leads_back_to_its_image(image: UUID, attempt: UUID
     key = make_key(str(image), attempt)
 
     assert is_key(key)
-    assert key[3:].partition(".")[0] == str(image)
+    assert image_id_of_key(key) == str(image)
 
 
 def test_attempts_never_share_a_key() -> None:
@@ -101,5 +102,6 @@ def test_attempts_never_share_a_key() -> None:
     ],
 )
 def test_anything_else_is_no_key(text: str) -> None:
-    """Files of others are left alone."""
+    """Files of others are left alone, and are of no image."""
     assert not is_key(text)
+    assert image_id_of_key(text) is None

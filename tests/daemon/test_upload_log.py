@@ -24,7 +24,11 @@ def test_an_upload_is_three_lines(workspace: Workspace, chunked: bool) -> None:
 
     lines = [line for line in daemon.events() if not line["event"].startswith("daemon.")]
     assert len(lines) <= MOST_LINES
-    assert [line["to_status"] for line in lines] == ["queued", "saving", "active"]
+    assert [line["event"] for line in lines] == [
+        "image.created",
+        "image.upload_started",
+        "image.uploaded",
+    ]
     assert {line["image_id"] for line in lines} == {path.split("/")[3]}
     callers = {(line["user_id"], line["project_id"], line["peer"]) for line in lines}
     assert callers == {("admin", "admin", "127.0.0.1")}
@@ -32,3 +36,6 @@ def test_an_upload_is_three_lines(workspace: Workspace, chunked: bool) -> None:
     _, began, ended = lines
     assert began["claim_id"] == ended["claim_id"]
     assert began["request_id"] == ended["request_id"]
+    assert began.get("announced_bytes") == (None if chunked else len(DATA))
+    assert ended["size_bytes"] == len(DATA)
+    assert ended["duration_s"] > 0

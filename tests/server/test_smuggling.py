@@ -28,7 +28,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def assert_quiet(daemon: ServerProcess) -> None:
     """Malformed requests log nothing, neither by imaged nor by a library."""
     told = {event["event"] for event in daemon.events()}
-    assert told <= {"daemon.started", "image.status", "daemon.stopping", "daemon.stopped"}
+    assert told <= {"daemon.started", "image.created", "daemon.stopping", "daemon.stopped"}
 
 
 def exchange(daemon: ServerProcess, *pieces: bytes) -> bytes:

@@ -166,7 +166,8 @@ async def test_missing_bytes_are_told_and_nothing_is_done(cluster: Cluster) -> N
     told = [entry for entry in logs if entry["event"] == "blob.bytes_missing"]
 
     assert report.missing == [location]
-    assert [(entry["store"], entry["key"]) for entry in told] == [("near", location.key)]
+    told_of = [(entry["store"], entry["key"], entry["image_id"]) for entry in told]
+    assert told_of == [("near", location.key, A)]
     assert (await cluster.image(A)).status is Status.ACTIVE
 
 

@@ -6,13 +6,14 @@ from datetime import timedelta
 
 import anyio
 import pytest
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from imaged.core.errors import CatalogError, StoreError
 from imaged.ports.store import Stores
 from support.cluster import Cluster
 from support.faults import catalog_fails, hangs, nth, override_calls, store_fails
-from support.node import A, Node
+from support.node import A, Node, image_id
 
 pytestmark = pytest.mark.anyio
 
@@ -92,13 +93,17 @@ async def test_an_error_is_told_once_per_change(cluster: Cluster) -> None:
         raise StoreError("near", next(left))
 
     node = cluster.node(near=override_calls(cluster.near, delete=delete))
-    with capture_logs() as logs:
+    with capture_logs([merge_contextvars]) as logs:
         for _ in reasons:
             await node.scrubber.run_due()
             await anyio.sleep(3600)
-    told = [entry["error"] for entry in logs if entry["event"] == "blob.delete_failed"]
+    told = [entry for entry in logs if entry["event"] == "blob.delete_failed"]
 
-    assert told == ["The store 'near' is down.", "The store 'near' is full of sand."]
+    assert [entry["error"] for entry in told] == [
+        "The store 'near' is down.",
+        "The store 'near' is full of sand.",
+    ]
+    assert {entry["image_id"] for entry in told} == {image_id(1)}
 
 
 @pytest.mark.rule("scrubbing.5", "scrubbing.8")

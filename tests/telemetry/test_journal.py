@@ -98,16 +98,16 @@ def output(fake: FakeJournal) -> io.StringIO:
 def test_an_entry_has_a_sentence_and_all_facts(fake: FakeJournal, output: io.StringIO) -> None:
     """`journalctl` shows the event, and `journalctl IMAGE_ID=…` finds it."""
     with structlog.contextvars.bound_contextvars(request_id="req-1"):
-        log.warning("image.status", image_id="i-1", because="upload began", count=3, stores=["a"])
+        log.warning("image.deleted", image_id="i-1", reason="by its owner", count=3, stores=["a"])
 
     assert fake.entry() == {
-        "MESSAGE": 'image.status image_id=i-1 because="upload began" count=3 stores="[\\"a\\"]" '
+        "MESSAGE": 'image.deleted image_id=i-1 reason="by its owner" count=3 stores="[\\"a\\"]" '
         "request_id=req-1",
         "PRIORITY": "4",
         "SYSLOG_IDENTIFIER": "imaged",
-        "EVENT": "image.status",
+        "EVENT": "image.deleted",
         "IMAGE_ID": "i-1",
-        "BECAUSE": "upload began",
+        "REASON": "by its owner",
         "COUNT": "3",
         "STORES": '["a"]',
         "REQUEST_ID": "req-1",

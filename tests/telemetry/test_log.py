@@ -54,12 +54,12 @@ def test_lines_begin_with_timestamp_level_and_event() -> None:
     output = output_of(output_format="auto")
 
     with structlog.contextvars.bound_contextvars(request_id="req-1"):
-        log.info("image.status", image_id="i-1", from_status=None)
+        log.info("image.created", image_id="i-1", from_status=None)
 
     (line,) = logged(output)
     assert list(line) == ["timestamp", "level", "event", "image_id", "request_id"]
     assert line["timestamp"].endswith("Z")
-    assert (line["level"], line["event"]) == ("info", "image.status")
+    assert (line["level"], line["event"]) == ("info", "image.created")
 
 
 def test_the_level_can_be_changed_while_loggers_exist() -> None:

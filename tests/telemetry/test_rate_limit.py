@@ -60,7 +60,7 @@ def test_an_hour_of_failures_is_a_few_lines_and_a_count_each_minute(night: Night
         night.now = number / 10
         told += night.tell("request.failed", store="cloud", error=f"{number}")
     night.now += RATE_LIMIT_WINDOW_SECONDS
-    night.tell("image.status", "info")
+    night.tell("image.uploaded", "info")
 
     assert told == BURST
     assert 60 <= len(night.counts()) <= 61
@@ -74,12 +74,12 @@ def test_after_a_quiet_minute_it_is_told_in_full_again(night: Night) -> None:
     """After a minute without the fault, it is logged in full again."""
     first = [night.tell("request.failed") for _ in range(BURST + 3)]
     night.now += RATE_LIMIT_WINDOW_SECONDS
-    night.tell("image.status", "info")
+    night.tell("image.uploaded", "info")
     still = night.tell("request.failed")
     night.now += RATE_LIMIT_WINDOW_SECONDS
-    night.tell("image.status", "info")
+    night.tell("image.uploaded", "info")
     night.now += RATE_LIMIT_WINDOW_SECONDS
-    night.tell("image.status", "info")
+    night.tell("image.uploaded", "info")
 
     assert first == [True] * BURST + [False] * 3
     assert not still
@@ -120,7 +120,7 @@ def test_refused_requests_are_limited_at_any_level(night: Night) -> None:
 
 def test_info_events_are_never_left_out(night: Night) -> None:
     """Events below warning are not limited."""
-    assert all(night.tell("image.status", "info") for _ in range(1_000))
+    assert all(night.tell("image.uploaded", "info") for _ in range(1_000))
     assert all(night.tell("config.rejected") for _ in range(1_000))  # a reload waits for it
     assert night.counts() == []
 

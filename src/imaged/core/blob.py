@@ -70,6 +70,14 @@ def is_key(text: str) -> bool:
     return KEY_PATTERN.fullmatch(text) is not None
 
 
+def image_id_of_key(key: str) -> str | None:
+    """The id of the image that the bytes were written for; None if it is no key.
+
+    Clones of that image may share the bytes, and outlive it.
+    """
+    return key[3:39] if is_key(key) else None
+
+
 def doom(blob: Blob, due_at: datetime, awaited_by: str | None) -> Blob:
     """The blob, doomed: no image needs it any more."""
     return replace(

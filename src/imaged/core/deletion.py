@@ -7,6 +7,7 @@ delete and restore touch no blob. ``expire`` ends the delay.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 from imaged.core.errors import (
     ActivationRefused,
@@ -59,6 +60,15 @@ def delete(*, delayed: bool) -> Change:
         )
 
     return change
+
+
+def delete_after(delay: timedelta) -> Change:
+    """Delete the image so that it can be restored for this long, if it has data to restore.
+
+    Raises the errors of ``delete``.
+    """
+    change = delete(delayed=delay > timedelta(0))
+    return lambda image: replace(change(image), scrub_delay=delay)
 
 
 def require_undeleted(image: Image) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -111,6 +111,9 @@ class Image:
     status: Status = Status.QUEUED
     since: datetime | None = None  # start of this status, by the catalog's clock
     deleted_from: Status | None = None  # set while it can be restored
+    #: The delay configured when it was deleted, for its history. The delay that counts is the one
+    #: configured now, so the catalog does not store this one.
+    scrub_delay: timedelta | None = field(default=None, compare=False)
     created_at: datetime | None = None
     updated_at: datetime | None = None
     version: int = 0

@@ -25,6 +25,7 @@ from imaged.core import task as task_rules
 from imaged.core.blob import Blob, BlobState, doom
 from imaged.core.deletion import lose_location
 from imaged.core.errors import BlobGone, QuotaExceeded
+from imaged.core.history import starts_staging
 from imaged.core.image import Image, Location
 from imaged.core.task import Task
 
@@ -124,7 +125,8 @@ def settle_scrubbed(before: Image, key: str, now: datetime) -> Image:
 
 def stamp(before: Image, after: Image, now: datetime) -> Image:
     """Set the time of the change, and date a new failure or broken upload."""
-    since = now if after.status is not before.status else before.since
+    is_begun = after.status is not before.status or starts_staging(before, after)
+    since = now if is_begun else before.since
     failure = after.last_failure
     if failure is not None and failure.at is None:
         failure = replace(failure, at=now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from uuid import uuid4
 
 from imaged.core import deletion, edits
@@ -72,8 +71,7 @@ class Images:
 
     async def delete(self, caller: Caller, image_id: str) -> Image:
         """Delete the image, with the delay configured now. Raises ImageProtected."""
-        is_delayed = self.settings.delay > timedelta(0)
-        return await self._change(caller, image_id, deletion.delete(delayed=is_delayed))
+        return await self._change(caller, image_id, deletion.delete_after(self.settings.delay))
 
     async def deactivate(self, caller: Caller, image_id: str) -> Image:
         """Forbid reading the data to all but admins. Raises ActivationRefused."""

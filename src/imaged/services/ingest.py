@@ -17,7 +17,7 @@ import anyio
 import structlog
 
 from imaged.core.access import Caller, claimed_by_owner
-from imaged.core.blob import make_key
+from imaged.core.blob import image_id_of_key, make_key
 from imaged.core.block import Block, Blocks, TransferBudget
 from imaged.core.broken_upload import note_received, replacing, without_broken_upload
 from imaged.core.errors import CatalogError, QuotaExceeded
@@ -277,4 +277,5 @@ class Ingester:
                 await retry_until_available(leave)
         except (CatalogError, TimeoutError) as error:
             why = str(error) or "the catalog does not answer"
-            log.warning("blob.row_missing", key=location.key, error=why)
+            image_id = image_id_of_key(location.key)
+            log.warning("blob.row_missing", key=location.key, image_id=image_id, error=why)

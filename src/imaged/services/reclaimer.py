@@ -112,11 +112,9 @@ class LeaseReclaimer:
 
     async def _unstage(self, image: Image) -> bool:
         with bound_contextvars(image_id=image.id):
-            if not await is_made(self.catalog.modify_image(image.id, unstage(image))):
-                return False  # imported or deleted meanwhile
-            self._unstaged += 1
-            log.info("staging.expired")
-        return True
+            is_unstaged = await is_made(self.catalog.modify_image(image.id, unstage(image)))
+        self._unstaged += is_unstaged  # otherwise imported or deleted meanwhile
+        return is_unstaged
 
     async def _forget_broken(self) -> None:
         limit = RECLAIM_BATCH + len(self.postponed)

@@ -23,7 +23,7 @@ from typing import Protocol
 import anyio
 import structlog
 
-from imaged.core.blob import BlobState
+from imaged.core.blob import BlobState, image_id_of_key
 from imaged.core.errors import StoreError
 from imaged.core.image import Location
 from imaged.core.ledger import StrayLimits, stray_warning
@@ -179,8 +179,10 @@ class StoreReconciler:
         self, report: ReconcileReport, strays_of: Mapping[str, int], keys_of: Mapping[str, int]
     ) -> None:
         for missing in report.missing:
-            log.error("blob.bytes_missing", store=missing.store, key=missing.key)
+            image_id = image_id_of_key(missing.key)
+            log.error("blob.bytes_missing", store=missing.store, key=missing.key, image_id=image_id)
         for stray in report.strays:
-            log.warning("blob.stray_found", store=stray.store, key=stray.key)
+            image_id = image_id_of_key(stray.key)
+            log.warning("blob.stray_found", store=stray.store, key=stray.key, image_id=image_id)
         for store in report.braked_stores:
             log.error("reconcile.braked", store=store, strays=strays_of[store], keys=keys_of[store])

@@ -16,8 +16,9 @@ from functools import partial
 
 import anyio
 import structlog
+from structlog.contextvars import bound_contextvars
 
-from imaged.core.blob import Blob, needs_recheck
+from imaged.core.blob import Blob, image_id_of_key, needs_recheck
 from imaged.core.deletion import expire
 from imaged.core.errors import CatalogError, StoreError, UnknownStore
 from imaged.core.image import Image
@@ -135,7 +136,8 @@ class BlobScrubber:
                 return
             expired = 0
             for image in images:
-                done = await self.postponed.try_item(image.id, partial(self._expire, image))
+                with bound_contextvars(image_id=image.id):
+                    done = await self.postponed.try_item(image.id, partial(self._expire, image))
                 expired += bool(done)
             report.expired += expired
             if not expired:  # other instances are processing them
@@ -167,7 +169,8 @@ class BlobScrubber:
         async with limiter:
             if blob.store in self._hanging:
                 return  # it is due again when it is no longer hidden
-            await self.postponed.try_item(blob.key, partial(self._delete_row, blob, report))
+            with bound_contextvars(image_id=image_id_of_key(blob.key)):
+                await self.postponed.try_item(blob.key, partial(self._delete_row, blob, report))
 
     async def _delete_row(self, blob: Blob, report: ScrubReport) -> None:
         try:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from imaged.core.blob import image_id_of_key
 from imaged.core.block import Block, Blocks, split_holes
 from imaged.core.errors import BlobExists, WriteDiscarded
 from imaged.lanes import LaneFactory
@@ -169,7 +170,13 @@ class TemporaryFile(ABC):
         except FileNotFoundError:
             return  # deleted meanwhile: closing the descriptor frees the space
         except OSError as error:
-            log.warning("write.left_behind", store=self._store, key=self._name, error=str(error))
+            log.warning(
+                "write.left_behind",
+                store=self._store,
+                key=self._name,
+                image_id=image_id_of_key(self._name),
+                error=str(error),
+            )
 
 
 async def write_blocks(

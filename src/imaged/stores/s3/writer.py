@@ -24,6 +24,7 @@ from uuid import uuid4
 
 import structlog
 
+from imaged.core.blob import image_id_of_key
 from imaged.core.block import Blocks
 from imaged.core.errors import BlobMissing, StoreError
 from imaged.lanes import wait_shielded
@@ -169,7 +170,11 @@ class S3Writer:
             await self._roll_back()
         except StoreError as error:
             log.warning(
-                "write.left_behind", store=self._client.store, key=self._key, error=str(error)
+                "write.left_behind",
+                store=self._client.store,
+                key=self._key,
+                image_id=image_id_of_key(self._key),
+                error=str(error),
             )
 
     async def _publish(self, last: Part | StreamedPart) -> int:

@@ -1,0 +1,200 @@
+"""What a change did to an image, in one word of the field, and with which details.
+
+Both are derived from the image before and after the change. So no change can omit its line in the
+log, whose events are these actions: ``image.deleted``.
+
+Rule 1: every transition of an image has one action in ``ACTIONS``.
+Rule 2: an action has only the details that ``DETAILS`` lists for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, timedelta
+from enum import StrEnum
+
+from imaged.core.attributes import ATTRIBUTES
+from imaged.core.image import Content, Image
+from imaged.core.lifecycle import Event, Status, event_between
+from imaged.core.limits import MIB
+from imaged.core.task import Task
+
+
+class Action(StrEnum):
+    """What happened to an image."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    UPLOAD_STARTED = "upload_started"
+    UPLOADED = "uploaded"
+    UPLOAD_FAILED = "upload_failed"
+    STAGING_STARTED = "staging_started"
+    STAGED = "staged"
+    STAGING_FAILED = "staging_failed"
+    STAGING_EXPIRED = "staging_expired"
+    IMPORT_STARTED = "import_started"
+    IMPORTED = "imported"
+    IMPORT_FAILED = "import_failed"
+    LOCATION_ADDED = "location_added"
+    DEACTIVATED = "deactivated"
+    REACTIVATED = "reactivated"
+    DELETED = "deleted"
+    RESTORED = "restored"
+    SCRUB_STARTED = "scrub_started"
+    SCRUBBED = "scrubbed"
+
+    @property
+    def event(self) -> str:
+        """Its event in the log."""
+        return f"image.{self}"
+
+
+#: The action of each event that changes the status.
+ACTIONS: Mapping[Event, Action] = {
+    Event.UPLOAD_BEGAN: Action.UPLOAD_STARTED,
+    Event.UPLOAD_SUCCEEDED: Action.UPLOADED,
+    Event.UPLOAD_FAILED: Action.UPLOAD_FAILED,
+    Event.UPLOAD_KILLED: Action.UPLOAD_FAILED,
+    Event.STAGING_BEGAN: Action.STAGING_STARTED,
+    Event.STAGING_FAILED: Action.STAGING_FAILED,
+    Event.IMPORT_BEGAN: Action.IMPORT_STARTED,
+    Event.IMPORT_SUCCEEDED: Action.IMPORTED,
+    Event.IMPORT_FAILED: Action.IMPORT_FAILED,
+    Event.IMPORT_FAILED_STAGED: Action.IMPORT_FAILED,
+    Event.LOCATION_ADDED: Action.LOCATION_ADDED,
+    Event.DEACTIVATED: Action.DEACTIVATED,
+    Event.REACTIVATED: Action.REACTIVATED,
+    Event.DELETED: Action.DELETED,
+    Event.DELETED_WITH_DELAY: Action.DELETED,
+    Event.SCRUBBED: Action.SCRUBBED,
+    Event.RESTORED: Action.RESTORED,
+    Event.RESTORED_DEACTIVATED: Action.RESTORED,
+}
+
+_WRITTEN = ("size_bytes", "duration_s", "mib_per_s")
+_BROKEN_OFF = ("reason", "received_bytes", "duration_s")
+
+#: The details of each action, if they are known.
+DETAILS: Mapping[Action, tuple[str, ...]] = {
+    Action.CREATED: _WRITTEN,  # an image that a task makes is created with its data
+    Action.CHANGED: ("attributes",),
+    Action.UPLOAD_STARTED: ("announced_bytes",),
+    Action.UPLOADED: _WRITTEN,
+    Action.UPLOAD_FAILED: _BROKEN_OFF,
+    Action.STAGING_STARTED: ("announced_bytes",),
+    Action.STAGED: _WRITTEN,
+    Action.STAGING_FAILED: _BROKEN_OFF,
+    Action.STAGING_EXPIRED: ("size_bytes",),
+    Action.IMPORT_STARTED: (),
+    Action.IMPORTED: _WRITTEN,
+    Action.IMPORT_FAILED: ("reason", "duration_s"),
+    Action.LOCATION_ADDED: ("size_bytes",),
+    Action.DEACTIVATED: (),
+    Action.REACTIVATED: (),
+    Action.DELETED: ("size_bytes", "scrub_due_at"),
+    Action.RESTORED: ("size_bytes",),
+    Action.SCRUB_STARTED: ("size_bytes",),
+    Action.SCRUBBED: ("size_bytes",),
+}
+
+
+def action_between(before: Image | None, after: Image) -> Action | None:
+    """What a change did; None if its owner cannot notice it, and for a draft.
+
+    ``before``: None for a new image.
+    """
+    if after.draft:
+        return None
+    if before is None or before.draft:
+        return Action.CREATED
+    if after.status is not before.status:
+        event = event_between(before.status, after.status)
+        if event is Event.STAGING_FAILED and before.claim is None:
+            return Action.STAGING_EXPIRED  # no work on it was broken off
+        return ACTIONS[event]
+    return _action_within_status(before, after)
+
+
+def starts_staging(before: Image, after: Image) -> bool:
+    """Whether new bytes are being staged, perhaps instead of those staged before."""
+    return after.status is Status.UPLOADING and after.claim is not None and before.claim is None
+
+
+def details_of(action: Action, before: Image | None, after: Image) -> dict[str, object]:
+    """The details of a change that the catalog has dated, as JSON has them."""
+    size_bytes, duration = _size_bytes(before, after), _duration(before, after)
+    known: dict[str, object] = {
+        "announced_bytes": _announced_bytes(after),
+        "attributes": before and _changed_attributes(before, after),
+        "duration_s": duration and round(duration.total_seconds(), 3),
+        "mib_per_s": duration and size_bytes and _mib_per_s(size_bytes, duration),
+        "reason": after.last_failure and after.last_failure.reason,
+        "received_bytes": after.broken_upload and after.broken_upload.received_bytes,
+        "scrub_due_at": _scrub_due_at(after),
+        "size_bytes": size_bytes,
+    }
+    return {name: known[name] for name in DETAILS[action] if known[name] is not None}
+
+
+def task_at(before: Image | None, after: Image) -> Task | None:
+    """The task that the change was a step of."""
+    for image in (before, after):
+        if image is not None and image.status is Status.IMPORTING:
+            return image.task
+    return None
+
+
+def _action_within_status(before: Image, after: Image) -> Action | None:
+    if after.is_expired and not before.is_expired:
+        return Action.SCRUB_STARTED
+    if starts_staging(before, after):
+        return Action.STAGING_STARTED
+    if after.staged_content is not None and before.staged_content is None:
+        return Action.STAGED
+    return Action.CHANGED if _changed_attributes(before, after) else None
+
+
+def _changed_attributes(before: Image, after: Image) -> list[str]:
+    """The attributes that clients write and that differ, by the names of the API."""
+    changed = [
+        attribute.name
+        for attribute in ATTRIBUTES.values()
+        if attribute.field and getattr(before, attribute.field) != getattr(after, attribute.field)
+    ]
+    return changed if after.properties == before.properties else [*changed, "properties"]
+
+
+def _announced_bytes(after: Image) -> int | None:
+    """The length of the data that is being received; None if it was not announced."""
+    location = after.staged or next(iter(after.locations), None)
+    return None if location is None else location.size_bytes or None
+
+
+def _size_bytes(before: Image | None, after: Image) -> int | None:
+    content: Content | None = after.content or after.staged_content
+    if content is None and before is not None:
+        content = before.content or before.staged_content
+    return None if content is None else content.size_bytes
+
+
+def _duration(before: Image | None, after: Image) -> timedelta | None:
+    """How long the work took that the change ended: an upload, or the last attempt at an import."""
+    if before is None or after.updated_at is None:
+        return None
+    if before.status is not Status.IMPORTING:
+        began_at = before.since
+    else:
+        began_at = None if before.task is None else before.task.begun_at
+    return None if began_at is None else after.updated_at - began_at
+
+
+def _mib_per_s(size_bytes: int, duration: timedelta) -> float:
+    return round(size_bytes / MIB / duration.total_seconds(), 1)
+
+
+def _scrub_due_at(after: Image) -> str | None:
+    """When the delay ends that was configured at the deletion."""
+    if after.scrub_delay is None or after.since is None or after.deleted_from is None:
+        return None
+    due_at = (after.since + after.scrub_delay).astimezone(UTC)
+    return due_at.isoformat(timespec="seconds").replace("+00:00", "Z")
