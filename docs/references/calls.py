@@ -99,6 +99,13 @@ CALLS: Mapping[tuple[str, str], Call] = {
         "**Ours:** `imaged_last_failure`, for the owner and administrators, says why the last "
         "upload failed; `imaged_notice` says if the data does not look like a disk.",
     ),
+    ("GET", f"{IMAGE}/history"): Call(
+        (errors.ImageNotFound,),
+        "**Ours.** The last 100 changes, the oldest first, each with its time, `action` and "
+        "`details`. The owner sees users (`user_id`, `project_id`, `request_id`), administrators "
+        "addresses too (`peer`). For both it stays readable when the image is deleted, as long as "
+        "`scrubber.keep_records`, and `scrub_due_at` says until when it can be restored.",
+    ),
     ("PATCH", IMAGE): Call(
         (
             *_ATTRIBUTES,

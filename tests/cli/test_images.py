@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from subprocess import CompletedProcess
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from imaged.cli import imaged as group
+from imaged.cli.output import local_time
 from support.command import ServerProcess, Workspace, imaged, serving
 
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -68,16 +70,42 @@ def test_an_image_is_shown(daemon: ServerProcess) -> None:
     image_id = daemon.create_image(name="golden", tags=["a", "b"], os_distro="debian")
     daemon.upload(image_id, b"x" * 2048)
 
-    assert facts(daemon, "show", "golden") == daemon.show(f"/v2/images/{image_id}")
-    lines = dict(
-        line.split(maxsplit=1) for line in call(daemon, "show", image_id).stdout.splitlines()
-    )
+    history = daemon.show(f"/v2/images/{image_id}/history")["history"]
+    shown = {**daemon.show(f"/v2/images/{image_id}"), "history": history}
+    assert facts(daemon, "show", "golden") == shown
+    record, _, changes = call(daemon, "show", image_id).stdout.partition("\n\n")
+    lines = dict(line.split(maxsplit=1) for line in record.splitlines())
     assert list(lines)[:3] == ["id", "name", "status"]
     assert (lines["tags"], lines["os_distro"]) == ("a, b", "debian")
     assert (lines["size"], lines["protected"]) == ("2.0 KiB (2048 bytes)", "false")
     assert lines["created_at"].endswith("UTC")
     assert "min_disk" in lines
     assert "imaged_last_failure" not in lines
+    assert changes.startswith("3 changes\n")
+    at = local_time(datetime.fromisoformat(history[-1]["at"]))
+    last = " ".join(changes.rstrip().splitlines()[-1].split())
+    assert last.startswith(f"{at} uploaded admin admin 127.0.0.1 size 2.0 KiB, ")
+
+
+def test_who_deleted_an_image(daemon: ServerProcess) -> None:
+    """The id of a deleted image still shows its history, and when it will be scrubbed."""
+    image_id = daemon.create_image(name="golden")
+    daemon.upload(image_id, b"x" * 2048)
+    assert call(daemon, "rm", "golden").returncode == 0
+    known = facts(daemon, "show", image_id)
+    deleted = known["history"][-1]
+
+    assert (known["id"], known["status"]) == (image_id, "pending_delete")
+    assert (deleted["action"], deleted["user_id"]) == ("deleted", "admin")
+    assert deleted["details"]["scrub_due_at"] == known["scrub_due_at"]
+    due_at = local_time(datetime.fromisoformat(known["scrub_due_at"]))
+    shown = call(daemon, "show", image_id)
+    assert f"{'scrub_due_at':<20} {due_at}\n" in shown.stdout
+    assert f"size 2.0 KiB, scrub due {due_at}" in " ".join(shown.stdout.split())
+
+    for gone in ("golden", NOWHERE):
+        refused = call(daemon, "show", gone)
+        assert (refused.returncode, refused.stderr) == (1, f"There is no image {gone}.\n")
 
 
 def test_attributes_are_changed_together(daemon: ServerProcess) -> None:

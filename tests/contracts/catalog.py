@@ -11,6 +11,7 @@ import pytest
 
 from contracts.catalog_checksums import ChecksumsContract
 from contracts.catalog_clock import ClockContract
+from contracts.catalog_history import HistoryContract
 from contracts.catalog_images import ImagesContract
 from contracts.catalog_ledger import FindingContract, LedgerContract
 from contracts.catalog_lists import ListsContract
@@ -28,6 +29,7 @@ from contracts.catalog_tasks import (
 
 class CatalogContract(
     ImagesContract,
+    HistoryContract,
     LedgerContract,
     ChecksumsContract,
     FindingContract,

@@ -66,6 +66,15 @@ def counted(summary: Summary) -> list[object]:
     ]
 
 
+async def history_of(catalog: Catalog, image_id: str) -> list[object]:
+    """The entries of an image without what depends on time."""
+    history = await catalog.get_history(image_id)
+    return [
+        (one.number, one.action, one.actor, one.details.keys() - {"duration_s", "mib_per_s"})
+        for one in history.entries
+    ]
+
+
 async def unfinished(catalog: Catalog) -> list[int]:
     """The number of unfinished tasks of both owners."""
     return [await catalog.count_unfinished_tasks(owner) for owner in ("a", "b")]

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 from hypothesis import settings
@@ -18,6 +19,7 @@ from contracts.catalog_audit import audit
 from contracts.catalog_comparison import (
     accounts,
     counted,
+    history_of,
     ids,
     timeless,
     timeless_task,
@@ -308,6 +310,8 @@ class CatalogMachine(RuleBasedStateMachine):
         self._both(lambda catalog: catalog.summarize(), counted)
         for key in self.model.blobs:
             self._same_blob(key)
+        for image_id in self.model.images:
+            self._both(partial(history_of, image_id=image_id))
         for catalog in (self.model, self.catalog):  # both: it renews leases
             self.runner.run(audit(catalog))
 

@@ -11,7 +11,9 @@ import pytest
 from imaged.core.access import (
     by_owner,
     claimed_by_owner,
+    history_as_seen_by,
     may_see,
+    require_history,
     require_owner,
     require_publisher,
     require_readable,
@@ -20,11 +22,12 @@ from imaged.core.access import (
 )
 from imaged.core.deletion import deactivate
 from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted
+from imaged.core.history import Actor, HistoryEntry, ImageHistory
 from imaged.core.image import Image, Visibility
-from imaged.core.lifecycle import Status
+from imaged.core.lifecycle import GONE, Status
 from imaged.core.uploading import begin_upload
 from support.callers import ADMIN, OWNER, READER, STRANGER
-from support.sample_images import active, claim, in_status, location, queued
+from support.sample_images import NOW, active, claim, draft, in_status, location, queued
 
 CALLERS = {"admin": ADMIN, "owner": OWNER, "reader": READER, "stranger": STRANGER}
 OPEN = {"community", "public"}
@@ -49,6 +52,42 @@ def test_visible_images_of_each_caller(name: str, visibility: Visibility, status
     else:
         with pytest.raises(ImageNotFound):
             require_visible(CALLERS[name], image)
+
+
+@pytest.mark.parametrize(("name", "status"), list(product(CALLERS, Status)))
+def test_who_may_read_the_history(name: str, status: Status) -> None:
+    """All that see the image; of a deleted one its project and admins."""
+    image = _image(Visibility.PUBLIC, status)
+
+    if name == "stranger" and status in GONE:
+        with pytest.raises(ImageNotFound):
+            require_history(CALLERS[name], image)
+    else:
+        assert require_history(CALLERS[name], image) is image
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_a_draft_shows_no_history(name: str) -> None:
+    """It does not exist yet, also when its task has failed."""
+    for image in (draft(), replace(draft(), status=Status.DELETED)):
+        with pytest.raises(ImageNotFound):
+            require_history(CALLERS[name], image)
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_what_each_caller_sees_of_the_history(name: str) -> None:
+    """Addresses are for admins; users and details for the owner's project too."""
+    actor = Actor("ann", "p1", "203.0.113.7", "req-1")
+    entry = HistoryEntry(1, NOW, "deleted", actor, {"size_bytes": 1})
+    seen = history_as_seen_by(CALLERS[name], ImageHistory(active(), [entry]))
+
+    expected = {
+        "admin": entry,
+        "owner": replace(entry, actor=replace(actor, peer=None)),
+        "reader": replace(entry, actor=replace(actor, peer=None)),
+        "stranger": replace(entry, actor=Actor(), details={}),
+    }
+    assert list(seen.entries) == [expected[name]]
 
 
 @pytest.mark.parametrize(("name", "writes"), [("admin", 1), ("owner", 1), ("reader", 0)])

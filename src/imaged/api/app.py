@@ -102,6 +102,7 @@ def paths(
             find=find, PUT=records.add_tag, DELETE=records.remove_tag
         ),
         f"{image}/tasks": Resource(GET=work.list_for_image),
+        f"{image}/history": Resource(GET=records.history),
         "/v2/tasks": Resource(GET=work.list, POST=work.create),
         "/v2/tasks/{task_id}": Resource(find=work.show, GET=work.show, DELETE=work.delete),
         "/v2/tasks/{task_id}/actions/cancel": Resource(find=work.show, POST=work.cancel),

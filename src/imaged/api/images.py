@@ -22,7 +22,7 @@ from imaged.api.http_errors import MediaTypeRefused
 from imaged.api.image_data import receive_data
 from imaged.api.listing import read_listing
 from imaged.api.resource import Links, caller_of, image_id_of, request_id_of, store_of
-from imaged.api.serialize import image_json, image_path
+from imaged.api.serialize import history_json, image_json, image_path
 from imaged.core.access import Caller
 from imaged.core.edits import Action, Operation
 from imaged.core.errors import InvalidRequest, ReadOnlyAttribute
@@ -69,6 +69,12 @@ class ImageRecords:
         """Answer 200 with the image."""
         caller = caller_of(request)
         return _shown(await self.images.show(caller, image_id_of(request)), caller)
+
+    async def history(self, request: Request) -> Response:
+        """Answer 200 with the changes of the image, also of a deleted one."""
+        caller = caller_of(request)
+        history = await self.images.history(caller, image_id_of(request))
+        return json_response(history_json(history, caller))
 
     async def list(self, request: Request) -> Response:
         """Answer 200 with a page of images and the address of the next page."""

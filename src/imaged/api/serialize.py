@@ -12,6 +12,7 @@ import msgspec
 
 from imaged.core.access import Caller
 from imaged.core.attributes import DAMAGE, LAST_FAILURE, NOTICE
+from imaged.core.history import ImageHistory
 from imaged.core.image import Failure, Image
 from imaged.core.task import Progress, Task
 
@@ -60,6 +61,31 @@ def image_json(image: Image, caller: Caller) -> dict[str, object]:
     if image.damage is not None and caller.is_admin:
         shown[DAMAGE] = image.damage
     return shown
+
+
+def history_json(history: ImageHistory, caller: Caller) -> dict[str, object]:
+    """The history of an image, the oldest entry first; it names addresses for administrators, and
+    users for the owner too.
+    """
+    names: tuple[str, ...] = ()
+    if _is_owners(history.image, caller):
+        names = ("user_id", "project_id", "request_id")
+    if caller.is_admin:
+        names += ("peer",)
+    return {
+        "id": history.image.id,
+        "status": history.image.status,
+        "scrub_due_at": moment(history.scrub_due_at),
+        "history": [
+            {
+                "at": moment(entry.at),
+                "action": entry.action,
+                **{name: getattr(entry.actor, name) for name in names},
+                "details": entry.details,
+            }
+            for entry in history.entries
+        ],
+    }
 
 
 def task_json(task: Task) -> dict[str, object]:

@@ -13,6 +13,7 @@ from imaged.core import blob as blob_rules
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
 from imaged.core.errors import BlobGone
+from imaged.core.history import Actor
 from imaged.core.image import Image, Location
 from imaged.core.integrity import pages_of
 
@@ -117,7 +118,7 @@ def reschedule(db: Connection, key: str, why: str) -> Blob | None:
     return blob
 
 
-def remove_blob(db: Connection, key: str) -> Image | None:
+def remove_blob(db: Connection, key: str, by: Actor) -> Image | None:
     """Remove a doomed row and its location; returns the image that became deleted by it.
 
     The image is known before anything is locked: ``awaited_by`` of a doomed row never changes. A
@@ -129,7 +130,7 @@ def remove_blob(db: Connection, key: str) -> Image | None:
     blob = lock(db, [key]).get(key)
     if blob is None or blob.state is not BlobState.DOOMED or blob.awaited_by != awaited_by:
         return None
-    deleted = None if awaited_by is None else _leave_image(db, awaited_by, key)
+    deleted = None if awaited_by is None else _leave_image(db, awaited_by, key, by)
     db.execute(_DELETE, {"this": key})
     return deleted
 
@@ -174,8 +175,8 @@ def replace_checksums(db: Connection, key: str, checksums: bytes) -> None:
         add_checksums(db, key, checksums)
 
 
-def _leave_image(db: Connection, image_id: str, key: str) -> Image | None:
+def _leave_image(db: Connection, image_id: str, key: str, by: Actor) -> Image | None:
     before = image_rows.read(db, image_id)
     after = ledger.settle_scrubbed(before, key, dialects.now(db))
-    image_rows.write(db, before, after)
+    image_rows.write(db, before, after, by)
     return after if after.status is not before.status else None

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
+from structlog.contextvars import get_contextvars
 
-from imaged.core.history import action_between, details_of, task_at
+from imaged.core.history import Actor, action_between, details_of, task_at
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task
@@ -58,6 +59,11 @@ class ChangeLog:
         )
         if self._task_hook is not None:
             self._task_hook(before, after)
+
+
+def bound_actor() -> Actor:
+    """On whose behalf the current change is made: the history says what the log says."""
+    return Actor.of(get_contextvars())
 
 
 def _log_image(before: Image | None, after: Image) -> None:

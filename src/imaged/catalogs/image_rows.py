@@ -18,12 +18,14 @@ from imaged.catalogs.rows import AnyRow
 from imaged.catalogs.tables import (
     blobs,
     claims,
+    image_history,
     image_locations,
     image_properties,
     image_tags,
     images,
 )
 from imaged.core.errors import ImageNotFound
+from imaged.core.history import HISTORY_LIMIT, Actor, ImageHistory, entry_of
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 
@@ -58,6 +60,8 @@ _LOCATIONS_OF_THIS = _LOCATIONS.where(image_locations.c.image_id == bindparam("t
 _LOCATIONS_OF_THESE = _LOCATIONS.where(is_any_of(image_locations.c.image_id, "these"))
 _UPDATE = update(images).where(_THIS)
 
+_NEWEST = image_history.alias("newest")
+
 _ADD_TAGS = insert(image_tags)
 _REMOVE_TAGS = delete(image_tags).where(
     image_tags.c.image_id == bindparam("this"),
@@ -67,6 +71,23 @@ _ADD_PROPERTIES = insert(image_properties)
 _REMOVE_PROPERTIES = delete(image_properties).where(
     image_properties.c.image_id == bindparam("this"),
     image_properties.c.name.in_(bindparam("these", expanding=True)),
+)
+_ADD_ENTRY = insert(image_history)
+_HISTORY = (
+    select(image_history)
+    .where(image_history.c.image_id == bindparam("this"))
+    .order_by(image_history.c.number)
+)
+#: The entries before the newest ``HISTORY_LIMIT``; none if there are fewer.
+_DROP_OLD_ENTRIES = delete(image_history).where(
+    image_history.c.image_id == bindparam("this"),
+    image_history.c.number
+    < select(_NEWEST.c.number)
+    .where(_NEWEST.c.image_id == bindparam("this"))
+    .order_by(_NEWEST.c.number.desc())
+    .offset(HISTORY_LIMIT - 1)
+    .limit(1)
+    .scalar_subquery(),
 )
 _ADD_LOCATIONS = insert(image_locations)
 _MOVE_LOCATION = update(image_locations).where(
@@ -94,6 +115,13 @@ def read(db: Connection, image_id: str) -> Image:
     return rows.image_of(_Found._make(row), places.get(image_id, {}), tasks.get(image_id))
 
 
+def read_history(db: Connection, image_id: str) -> ImageHistory:
+    """Read one image with its history. Raises ImageNotFound."""
+    image = read(db, image_id)
+    found = db.execute(_HISTORY, {"this": image_id})
+    return ImageHistory(image, [rows.entry_of_row(row) for row in found])
+
+
 def load_images(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
     """Make images of rows that ``READ`` returned, whatever further columns they have."""
     if not found:
@@ -105,13 +133,16 @@ def load_images(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
     return [rows.image_of(row, places.get(row.id, {}), tasks.get(row.id)) for row in named]
 
 
-def write(db: Connection, before: Image, after: Image) -> None:
-    """Write what differs between two states of one image, except its claim and its task."""
+def write(db: Connection, before: Image, after: Image, by: Actor) -> None:
+    """Write what differs between two states of one image, except its claim and its task; and the
+    entry in its history.
+    """
     old, new = rows.image_values(before), rows.image_values(after)
     changed = {name: value for name, value in new.items() if value != old[name]}
     if changed:
         db.execute(_UPDATE, {"this": after.id, **changed})
     write_parts(db, before, after)
+    write_entry(db, before, after, by)
 
 
 def write_parts(db: Connection, before: Image, after: Image) -> None:
@@ -122,6 +153,19 @@ def write_parts(db: Connection, before: Image, after: Image) -> None:
         _write_properties(db, before, after)
     if (after.locations, after.staged) != (before.locations, before.staged):
         _write_locations(db, before, after)
+
+
+def write_entry(db: Connection, before: Image | None, after: Image, by: Actor) -> None:
+    """Write the entry of a change, if it has one, and drop those that are too many.
+
+    Entries are numbered by versions, so an image of few versions has few entries.
+    """
+    entry = entry_of(before, after, by)
+    if entry is None:
+        return
+    db.execute(_ADD_ENTRY, rows.entry_values(after.id, entry))
+    if after.version >= HISTORY_LIMIT:
+        db.execute(_DROP_OLD_ENTRIES, {"this": after.id})
 
 
 def _write_tags(db: Connection, before: Image, after: Image) -> None:

@@ -15,6 +15,7 @@ from imaged.catalogs.dialects import Instant
 from imaged.catalogs.tables import images, tombstones
 from imaged.core import ledger
 from imaged.core.errors import ImageExists
+from imaged.core.history import Actor
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
 
@@ -56,7 +57,7 @@ _ADD_TOMBSTONES = insert(tombstones)
 _TOMBSTONE = select(tombstones.c.id).where(tombstones.c.id == bindparam("this"))
 
 
-def add(db: Connection, image: Image) -> Image:
+def add(db: Connection, image: Image, by: Actor) -> Image:
     """Insert an image, with the task that is to make it, if there is one. Raises ImageExists.
 
     The tombstone is checked after the insert, which waits for a concurrent purge.
@@ -67,13 +68,14 @@ def add(db: Connection, image: Image) -> Image:
     if not added or db.execute(_TOMBSTONE, {"this": image.id}).first() is not None:
         raise ImageExists(image.id)
     image_rows.write_parts(db, Image(id=image.id, owner=image.owner), image)
+    image_rows.write_entry(db, None, image, by)
     task_rows.write(db, None, image.task, now)
     return image
 
 
-def modify(db: Connection, image_id: str, change: Change) -> tuple[Image, Image]:
-    """Apply a change to the image, and write its consequences; returns it before and after, there
-    with its task even if that has ended.
+def modify(db: Connection, image_id: str, change: Change, by: Actor) -> tuple[Image, Image]:
+    """Apply a change to the image, and write its consequences and its history; returns it before
+    and after, there with its task even if that has ended.
     """
     image_rows.lock(db, image_id)
     before = image_rows.read(db, image_id)
@@ -85,7 +87,7 @@ def modify(db: Connection, image_id: str, change: Change) -> tuple[Image, Image]
     after, settled = ledger.settle(before, after, known, now)
     blobs.write(db, known, settled)
     accounts.charge(db, ledger.charges(before, after))
-    image_rows.write(db, before, after)
+    image_rows.write(db, before, after, by)
     leases.move(db, before, after, now)
     task_rows.write(db, before.task, after.task, now)
     for key, checksums in ledger.block_checksums_of(after).items():

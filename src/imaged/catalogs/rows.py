@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from imaged.catalogs.tables import STAGED
 from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.history import Actor, HistoryEntry
 from imaged.core.image import BrokenUpload, Content, Failure, Image, Location, Visibility
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
@@ -25,6 +26,8 @@ _SAME_IN_IMAGES = (
     *("hidden", "min_ram_mib", "min_disk_gib", "tags", "properties", "status", "since"),
     *("deleted_from", "draft", "created_at", "updated_at", "version", "finished_by", "damage"),
 )
+_SAME_IN_HISTORY = ("number", "at", "action", "details")
+_ACTOR_COLUMNS = tuple(attribute.name for attribute in fields(Actor))
 _BLOB_COLUMNS = tuple(attribute.name for attribute in fields(Blob))
 
 
@@ -116,6 +119,21 @@ def blob_of(row: AnyRow) -> Blob:
 def account_of(row: AnyRow) -> Account:
     """The account of a row."""
     return Account(row.owner, row.used_bytes, row.limit_bytes)
+
+
+def entry_values(image_id: str, entry: HistoryEntry) -> Values:
+    """The columns of the row of an entry in the image's history, by name."""
+    return {
+        "image_id": image_id,
+        **values_of(entry, _SAME_IN_HISTORY),
+        **values_of(entry.actor, _ACTOR_COLUMNS),
+    }
+
+
+def entry_of_row(row: AnyRow) -> HistoryEntry:
+    """The entry of a row."""
+    actor = Actor(**values_of(row, _ACTOR_COLUMNS))
+    return HistoryEntry(actor=actor, **values_of(row, _SAME_IN_HISTORY))
 
 
 def locations_by_image(rows: Iterable[AnyRow]) -> dict[str, dict[int, Location]]:

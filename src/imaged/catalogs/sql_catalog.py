@@ -26,12 +26,13 @@ from imaged.catalogs import (
     task_rows,
     tasks,
 )
-from imaged.catalogs.change_log import ChangeLog
+from imaged.catalogs.change_log import ChangeLog, bound_actor
 from imaged.catalogs.database import Database
 from imaged.core import ledger
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
+from imaged.core.history import ImageHistory
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.place_marker import Place, PlaceKind
@@ -60,13 +61,17 @@ class SqlCatalog:
 
     async def add_image(self, image: Image) -> Image:
         """Store a new image; returns it with its timestamps. Raises ImageExists."""
-        added = await self.database.write(partial(images.add, image=image))
+        added = await self.database.write(partial(images.add, image=image, by=bound_actor()))
         self._change_log.image_changed(None, added)
         return added
 
     async def get_image(self, image_id: str) -> Image:
         """Return the image. Raises ImageNotFound."""
         return await self.database.read(partial(image_rows.read, image_id=image_id))
+
+    async def get_history(self, image_id: str) -> ImageHistory:
+        """Return the image with its history. Raises ImageNotFound."""
+        return await self.database.read(partial(image_rows.read_history, image_id=image_id))
 
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
         """Return the beginning of the page that ``core/query`` describes, about this long."""
@@ -75,7 +80,7 @@ class SqlCatalog:
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change and its consequences. Raises what the port says."""
-        modify = partial(images.modify, image_id=image_id, change=change)
+        modify = partial(images.modify, image_id=image_id, change=change, by=bound_actor())
         before, after = await self.database.write(modify)
         self._change_log.image_changed(before, after)
         return ledger.without_ended_task(after)
@@ -95,9 +100,8 @@ class SqlCatalog:
 
     async def purge(self, deleted_for: timedelta, limit: int) -> Sequence[str]:
         """Replace the records of images deleted at least this long ago by tombstones."""
-        return await self.database.write(
-            partial(images.purge, deleted_for=deleted_for, limit=limit)
-        )
+        purge = partial(images.purge, deleted_for=deleted_for, limit=limit)
+        return await self.database.write(purge)
 
     # tasks
 
@@ -121,7 +125,7 @@ class SqlCatalog:
 
     async def modify_task(self, task_id: str, change: TaskChange) -> Task:
         """Apply a change. Raises what the port says."""
-        modify = partial(tasks.modify, task_id=task_id, change=change)
+        modify = partial(tasks.modify, task_id=task_id, change=change, by=bound_actor())
         changed = await self.database.write(modify)
         if changed.image is not None:
             self._change_log.image_changed(*changed.image)
@@ -192,16 +196,15 @@ class SqlCatalog:
 
     async def remove_blob(self, key: str) -> Image | None:
         """Record that these bytes are deleted. Returns the image that this deleted, if any."""
-        deleted = await self.database.write(partial(blobs.remove_blob, key=key))
+        deleted = await self.database.write(partial(blobs.remove_blob, key=key, by=bound_actor()))
         if deleted is not None:
             self._change_log.image_scrubbed(deleted)
         return deleted
 
     async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
         """Doom bytes that have no row in the ledger. Returns whether they had none."""
-        return await self.database.write(
-            partial(blobs.add_stray, location=location, quarantine=quarantine)
-        )
+        add = partial(blobs.add_stray, location=location, quarantine=quarantine)
+        return await self.database.write(add)
 
     async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
         """Every key of the ledger in this store with this prefix."""
@@ -231,9 +234,8 @@ class SqlCatalog:
 
     async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
         """Set the quota of a project, in bytes; None: no limit."""
-        return await self.database.write(
-            partial(accounts.set_limit, owner=owner, limit_bytes=limit_bytes)
-        )
+        limit = partial(accounts.set_limit, owner=owner, limit_bytes=limit_bytes)
+        return await self.database.write(limit)
 
     async def get_account(self, owner: str) -> Account:
         """Return the usage and quota of a project."""
@@ -272,9 +274,8 @@ class SqlCatalog:
 
     async def unregister_instance(self, instance_id: InstanceId) -> None:
         """Remove an instance that has ended."""
-        await self.database.write(
-            partial(installation.unregister_instance, instance_id=instance_id)
-        )
+        unregister = partial(installation.unregister_instance, instance_id=instance_id)
+        await self.database.write(unregister)
 
     async def read_clock(self) -> ClockReading:
         """The catalog's clock now, and its recorded mark."""

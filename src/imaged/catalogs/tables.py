@@ -1,6 +1,7 @@
 """The tables, for SQLite and PostgreSQL alike.
 
     images ─┬─< image_tags, image_properties   to filter by; to render there are JSON columns
+            ├─< image_history                  what was done to them, and by whom
             ├─< image_locations >── blobs      references to bytes; the blob says where they are
             │                         └─< block_checksums   of its bytes, in pages
             ├─── task_records                  of them, the one that writes the image
@@ -157,6 +158,22 @@ image_properties = Table(
     Column("value", TEXT, nullable=False),
     # lists of images with a property
     Index("image_properties_value", "name", value_prefix, "image_id"),
+)
+
+#: Rows of ``core/history.py``. The primary key finds those of an image, and the oldest of them.
+image_history = Table(
+    "image_history",
+    metadata,
+    Column("image_id", ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("action", TEXT, nullable=False),
+    Column("user_id", TEXT),
+    Column("project_id", TEXT),
+    Column("peer", TEXT),
+    Column("request_id", TEXT),
+    Column("details", JSON, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 blobs = Table(

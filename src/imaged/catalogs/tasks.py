@@ -30,6 +30,7 @@ from imaged.catalogs.dialects import Instant
 from imaged.catalogs.task_tables import tasks
 from imaged.core import task as task_rules
 from imaged.core.errors import ImageNotFound
+from imaged.core.history import Actor
 from imaged.core.image import Image
 from imaged.core.query import TaskQuery, task_sort_key
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
@@ -128,11 +129,11 @@ def count_unfinished(db: Connection, owner: str) -> int:
     return db.execute(_UNFINISHED, {"owner": owner}).scalar_one()
 
 
-def modify(db: Connection, task_id: str, change: TaskChange) -> ChangedTask:
+def modify(db: Connection, task_id: str, change: TaskChange, by: Actor) -> ChangedTask:
     """Apply a change to the task; if it writes an image, with the consequences for that."""
     seen = task_rows.read(db, task_id)
     if seen.writes is not None and not seen.is_final and _is_in(db, seen.writes, task_id):
-        image = images.modify(db, seen.writes, change_task(change))
+        image = images.modify(db, seen.writes, change_task(change), by)
         return ChangedTask(seen, task_rows.read(db, task_id), image)
     task_rows.lock(db, task_id)
     before = task_rows.read(db, task_id)

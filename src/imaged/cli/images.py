@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,13 +55,23 @@ def ls(limit: int, *, options: TransferOptions, **filters: str | None) -> None:
 @click.argument("image", metavar="IMAGE")
 @service_options
 def show(image: str, *, options: TransferOptions) -> None:
-    """Show all attributes of IMAGE, an id or a name that only one image has."""
-    record = _ask(options, lambda service: service.find(image))
+    """Show all attributes of IMAGE, an id or a name that only one image has, and its history.
+
+    The history has the last 100 changes, and is shown for the id of a deleted image too.
+    """
+    facts, history = _ask(options, lambda service: _read(service, image))
     if options.as_json:
-        print_json(record.all)
+        print_json(facts if history is None else {**facts, "history": history})
         return
-    for name, value in _attributes(record):
+    for name, value in _attributes(facts):
         click.echo(f"{printable(name):<20} {printable(value)}")
+    if history is not None:
+        click.echo()
+        print_table(
+            pluralize(len(history), "change"),
+            ("at", "action", "user", "project", "address", "details"),
+            [_history_row(entry) for entry in history],
+        )
 
 
 @click.command(name="set")
@@ -147,6 +157,25 @@ def _ask(options: TransferOptions, call: Callable[[ImageApi], Awaitable[T]]) -> 
     return anyio.run(run)
 
 
+async def _read(
+    service: ImageApi, image: str
+) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]] | None]:
+    """The attributes of an image, or what is known of a deleted one; and its history, unless the
+    service shows none. Raises NoSuchImage.
+    """
+    from imaged.client.errors import NoSuchImage
+
+    try:
+        record = await service.find(image)
+    except NoSuchImage:
+        answer = await service.history(image)
+        if answer is None:
+            raise
+        return {name: answer[name] for name in answer if name != "history"}, answer["history"]
+    answer = await service.history(record.id)
+    return record.all, None if answer is None else answer["history"]
+
+
 def _row(record: Record) -> tuple[str, ...]:
     size, created_at = record.size_bytes, _instant(record.all.get("created_at"))
     return (
@@ -160,15 +189,41 @@ def _row(record: Record) -> tuple[str, ...]:
     )
 
 
-def _attributes(record: Record) -> Iterator[tuple[str, str]]:
+def _history_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    details = entry.get("details")
+    if not isinstance(details, dict):
+        details = {}
+    return (
+        _text("at", entry.get("at") or ""),
+        str(entry.get("action") or ""),
+        str(entry.get("user_id") or ""),
+        str(entry.get("project_id") or ""),
+        str(entry.get("peer") or ""),
+        ", ".join(_detail(name, value) for name, value in details.items()),
+    )
+
+
+def _detail(name: str, value: Any) -> str:
+    """A detail as people say it: ``size 2.0 GiB``, ``scrub due 2026-11-27 10:00 CET``."""
+    match name, value:
+        case "mib_per_s", int() | float():
+            return f"{value} MiB/s"
+        case "duration_s", int() | float():
+            return f"{value} s"
+        case _, int() if name.endswith("_bytes"):
+            return f"{name.removesuffix('_bytes')} {approximate_size(value)}"
+    words = name.removesuffix("_at").replace("_", " ")
+    return f"{words} {_text(name, value)}"
+
+
+def _attributes(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Names and values that are set: id, name and status, then the others by name."""
     first = ("id", "name", "status")
-    for name in (*first, *sorted(record.all.keys() - set(first))):
-        value = record.all.get(name)
+    for name in (*first, *sorted(facts.keys() - set(first))):
+        value = facts.get(name)
         if value is None or value in ([], ""):
             continue
-        at = _instant(value) if name.endswith("_at") else None
-        yield name, _text(name, value) if at is None else local_time(at)
+        yield name, _text(name, value)
 
 
 def _text(name: str, value: Any) -> str:
@@ -176,6 +231,9 @@ def _text(name: str, value: Any) -> str:
         return ", ".join(map(str, value))
     if name in {"size", "virtual_size"} and isinstance(value, int):
         return f"{approximate_size(value)} ({value} bytes)"
+    at = _instant(value) if name == "at" or name.endswith("_at") else None
+    if at is not None:
+        return local_time(at)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

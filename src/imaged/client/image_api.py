@@ -80,6 +80,23 @@ class ImageApi:
                 raise
             raise NoSuchImage(image_id) from error
 
+    async def history(self, image_id: str) -> Mapping[str, Any] | None:
+        """The history of an image, also of a deleted one; None if the service shows none.
+
+        ``history`` has its entries, beside ``id``, ``status`` and ``scrub_due_at``.
+        """
+        try:
+            answer = await self._session.ask_json("GET", f"{_path(image_id)}/history")
+        except ErrorResponse as error:
+            if error.status != NOT_FOUND:
+                raise
+            return None
+        match answer:
+            case {"history": list(entries)} if all(isinstance(one, dict) for one in entries):
+                history: dict[str, Any] = answer
+                return history
+        raise UnexpectedResponse("The answer is not the history of an image.")
+
     async def find(self, image: str) -> Record:
         """The image with this id or, if it is unique, this name.
 

@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted, TaskNotFound
+from imaged.core.history import Actor, ImageHistory
 from imaged.core.image import Change, ClaimedChange, Image, Visibility
 from imaged.core.lifecycle import GONE, Status
 from imaged.core.task import Task, without_queries
@@ -39,7 +40,7 @@ def may_see(caller: Caller, image: Image) -> bool:
     """Whether the image exists for this caller. No caller sees a draft."""
     if image.draft or image.status in GONE:
         return False
-    if caller.is_admin or caller.project == image.owner:
+    if _is_owner(caller, image):
         return True
     return image.visibility in (Visibility.PUBLIC, Visibility.COMMUNITY)
 
@@ -49,6 +50,28 @@ def require_visible(caller: Caller, image: Image) -> Image:
     if not may_see(caller, image):
         raise ImageNotFound(image.id)
     return image
+
+
+def require_history(caller: Caller, image: Image) -> Image:
+    """Return the image, if the caller may read its history: of a deleted one its owner and admins,
+    who may ask for its restoration. Raises ImageNotFound.
+    """
+    if image.status in GONE and not image.draft and _is_owner(caller, image):
+        return image
+    return require_visible(caller, image)
+
+
+def history_as_seen_by(caller: Caller, history: ImageHistory) -> ImageHistory:
+    """The history without what the caller may not see: addresses are for administrators, users
+    and details for the owner too.
+    """
+    if caller.is_admin:
+        return history
+    if _is_owner(caller, history.image):
+        shown = [replace(one, actor=replace(one.actor, peer=None)) for one in history.entries]
+    else:
+        shown = [replace(one, actor=Actor(), details={}) for one in history.entries]
+    return replace(history, entries=shown)
 
 
 def require_writer(caller: Caller) -> None:
@@ -67,7 +90,7 @@ def require_owner(caller: Caller, image: Image) -> Image:
     """Return the image, if the caller may change it. Raises ImageNotFound, NotPermitted."""
     require_visible(caller, image)
     require_writer(caller)
-    if not caller.is_admin and caller.project != image.owner:
+    if not _is_owner(caller, image):
         raise NotPermitted(f"The image {image.id} belongs to another project.")
     return image
 
@@ -127,3 +150,7 @@ def require_task_owner(caller: Caller, task: Task) -> Task:
     require_task(caller, task)
     require_writer(caller)
     return task
+
+
+def _is_owner(caller: Caller, image: Image) -> bool:
+    return caller.is_admin or caller.project == image.owner

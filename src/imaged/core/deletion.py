@@ -7,7 +7,7 @@ delete and restore touch no blob. ``expire`` ends the delay.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from imaged.core.errors import (
     ActivationRefused,
@@ -96,6 +96,13 @@ def expire(seen: Image) -> Change:
         return replace(image, deleted_from=None)
 
     return change
+
+
+def scrub_due_at(image: Image, delay: timedelta) -> datetime | None:
+    """When the delay of a deleted image ends; None if it is not restorable."""
+    if image.deleted_from is None or image.since is None:
+        return None
+    return image.since + delay
 
 
 def lose_location(image: Image, key: str) -> Image:

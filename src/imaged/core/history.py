@@ -1,16 +1,19 @@
-"""What a change did to an image, in one word of the field, and with which details.
+"""The history of an image: what each change did, when, on whose behalf, and with which details.
 
-Both are derived from the image before and after the change. So no change can omit its line in the
-log, whose events are these actions: ``image.deleted``.
+Actions and details are derived from the image before and after the change. So no change can omit
+its line in the log, whose events are these actions (``image.deleted``), nor its entry in the
+history that the catalog stores with the record.
 
 Rule 1: every transition of an image has one action in ``ACTIONS``.
 Rule 2: an action has only the details that ``DETAILS`` lists for it.
+Rule 3: an image has at most ``HISTORY_LIMIT`` entries; the oldest are dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from imaged.core.attributes import ATTRIBUTES
@@ -18,6 +21,8 @@ from imaged.core.image import Content, Image
 from imaged.core.lifecycle import Event, Status, event_between
 from imaged.core.limits import MIB
 from imaged.core.task import Task
+
+HISTORY_LIMIT = 100  # entries of an image
 
 
 class Action(StrEnum):
@@ -96,6 +101,53 @@ DETAILS: Mapping[Action, tuple[str, ...]] = {
     Action.SCRUB_STARTED: ("size_bytes",),
     Action.SCRUBBED: ("size_bytes",),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """On whose behalf a change is made, as the log says it; nothing for a background job."""
+
+    user_id: str | None = None
+    project_id: str | None = None
+    peer: str | None = None  # the address of the client, or of the proxy before it
+    request_id: str | None = None
+
+    @classmethod
+    def of(cls, bound: Mapping[str, str | None]) -> Actor:
+        """The actor in the bound fields of the log."""
+        return cls(*(bound.get(name) for name in cls.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One change of an image."""
+
+    number: int  # the version of the image after it
+    at: datetime  # by the catalog's clock
+    action: str  # perhaps one of a newer version
+    actor: Actor
+    details: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHistory:
+    """An image, and its last entries, the oldest first."""
+
+    image: Image
+    entries: Sequence[HistoryEntry]
+    scrub_due_at: datetime | None = None  # while it can be restored; by the delay configured now
+
+
+def entry_of(before: Image | None, after: Image, by: Actor) -> HistoryEntry | None:
+    """The entry of a change that the catalog has dated; None if its owner cannot notice it.
+
+    ``before``: None for a new image.
+    """
+    action = action_between(before, after)
+    if action is None or after.updated_at is None:
+        return None
+    details = details_of(action, before, after)
+    return HistoryEntry(after.version, after.updated_at, action.value, by, details)
 
 
 def action_between(before: Image | None, after: Image) -> Action | None:

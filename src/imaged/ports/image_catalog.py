@@ -13,6 +13,7 @@ from uuid import UUID
 
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim
+from imaged.core.history import ImageHistory
 from imaged.core.image import Change, Image, Location
 from imaged.core.ledger import Account
 from imaged.core.query import ImagePage, ImageQuery, TaskQuery
@@ -31,6 +32,14 @@ class ImageCatalog(Protocol):
 
     async def get_image(self, image_id: str) -> Image:
         """Return the image in any status. Raises ImageNotFound."""
+        ...
+
+    async def get_history(self, image_id: str) -> ImageHistory:
+        """Return the image in any status, with its history. Raises ImageNotFound.
+
+        Each change writes its entry (``core/history.py``) with the image, in the name of the bound
+        fields of the log; the record and its history are removed together.
+        """
         ...
 
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:

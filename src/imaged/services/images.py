@@ -7,8 +7,16 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from imaged.core import deletion, edits
-from imaged.core.access import Caller, by_owner, require_visible, require_writer
+from imaged.core.access import (
+    Caller,
+    by_owner,
+    history_as_seen_by,
+    require_history,
+    require_visible,
+    require_writer,
+)
 from imaged.core.edits import Operation
+from imaged.core.history import ImageHistory
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
 from imaged.core.limits import require_properties_within
@@ -56,6 +64,13 @@ class Images:
     async def show(self, caller: Caller, image_id: str) -> Image:
         """Return the image. Raises ImageNotFound."""
         return require_visible(caller, await self.catalog.get_image(image_id))
+
+    async def history(self, caller: Caller, image_id: str) -> ImageHistory:
+        """Return the image's history, as far as the caller may see it. Raises ImageNotFound."""
+        history = await self.catalog.get_history(image_id)
+        image = require_history(caller, history.image)
+        due_at = deletion.scrub_due_at(image, self.settings.delay)
+        return history_as_seen_by(caller, replace(history, scrub_due_at=due_at))
 
     async def list(self, query: ImageQuery) -> ImagePage:
         """Return a page of the images that the query's caller may see, at most

@@ -121,6 +121,7 @@ class MemoryCatalog(MemoryTasks):
         before = self.images[blob.awaited_by]
         after = ledger.settle_scrubbed(before, key, self._clock.now())
         self.images[after.id] = after
+        self._add_entry(before, after)
         return after if after.status is not before.status else None
 
     async def add_stray(self, location: Location, quarantine: timedelta) -> bool:

@@ -9,12 +9,14 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from anyio.lowlevel import checkpoint
+from structlog.contextvars import get_contextvars
 
 from imaged.core import ledger
 from imaged.core import task as task_rules
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim
 from imaged.core.errors import ImageExists, ImageNotFound, TaskNotFound
+from imaged.core.history import HISTORY_LIMIT, Actor, HistoryEntry, ImageHistory, entry_of
 from imaged.core.image import Change, Image
 from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
@@ -41,6 +43,7 @@ class MemoryImages:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.images: dict[str, Image] = {}
+        self.history: dict[str, list[HistoryEntry]] = {}  # by the id of the image
         self.tombstones: set[str] = set()
         self.blobs: dict[str, Blob] = {}
         self.block_checksums: dict[str, bytes] = {}  # by the key of the blob
@@ -54,6 +57,7 @@ class MemoryImages:
         if image.id in self.images or image.id in self.tombstones:
             raise ImageExists(image.id)
         image = self.images[image.id] = ledger.created(image, self._clock.now())
+        self._add_entry(None, image)
         if image.task is not None:
             self.tasks[image.task.id] = image.task
         return image
@@ -62,6 +66,11 @@ class MemoryImages:
         """Return the image. Raises ImageNotFound."""
         await checkpoint()
         return self._image(image_id)
+
+    async def get_history(self, image_id: str) -> ImageHistory:
+        """Return the image with its history. Raises ImageNotFound."""
+        await checkpoint()
+        return ImageHistory(self._image(image_id), self.history.get(image_id, ()))
 
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
         """Return the beginning of the page that ``core/query`` describes, up to this long."""
@@ -94,6 +103,7 @@ class MemoryImages:
         self.block_checksums.update(ledger.block_checksums_of(after))
         after = ledger.without_ended_task(ledger.without_block_checksums(after))
         self.images[image_id] = after
+        self._add_entry(before, after)
         self._move_claim(before.claim, after.claim, lambda claim: LapsedClaim(claim, image_id))
         return after
 
@@ -123,8 +133,15 @@ class MemoryImages:
         purged = [image.id for image in gone[:limit]]
         for image_id in purged:
             del self.images[image_id]
+            self.history.pop(image_id, None)
         self.tombstones.update(purged)
         return purged
+
+    def _add_entry(self, before: Image | None, after: Image) -> None:
+        entry = entry_of(before, after, Actor.of(get_contextvars()))
+        if entry is not None:
+            entries = [*self.history.get(after.id, ()), entry]
+            self.history[after.id] = entries[-HISTORY_LIMIT:]
 
     def _image(self, image_id: str) -> Image:
         try:

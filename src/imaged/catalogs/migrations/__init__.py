@@ -60,6 +60,7 @@ class Migration:
 STEPS = (  # oldest first
     Step("0009", StepKind.EXPAND),
     Step("0010", StepKind.EXPAND),
+    Step("0011", StepKind.EXPAND),
 )
 
 
