@@ -51,6 +51,7 @@ HEAVY = {
 CALLS: dict[str, tuple[str, ...]] = {
     "scrub": ("--once",),
     "restore": ("no-such-image",),
+    "purge": ("no-such-image", "--yes"),
     "quota": ("p1",),
     "tasks show": ("no-such-task",),
     "tasks cancel": ("no-such-task",),

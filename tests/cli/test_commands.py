@@ -192,6 +192,27 @@ def test_restore_takes_an_image_back_once(workspace: Workspace) -> None:
     assert not json.loads(workspace.imaged("pending", "--json").stdout)
 
 
+def test_purge_scrubs_one_image(workspace: Workspace) -> None:
+    """Only with --yes where there is no terminal; others wait for their delay, and what is not
+    deleted stays.
+    """
+    gone, kept = keep_image(workspace, "gone", b"12345"), keep_image(workspace, "kept")
+    active = keep_image(workspace, "active", deleted=False)
+
+    unasked, refused = workspace.imaged("purge", gone), workspace.imaged("purge", active, "--yes")
+    assert (unasked.returncode, refused.returncode) == (2, 1)
+    assert "The image gone of p0 (5 B) is deleted for good.\n" in unasked.stderr
+    assert refused.stderr.startswith(f"The image {active} cannot be purged: it is active")
+
+    done = workspace.imaged("purge", gone, "--yes")
+    assert (done.returncode, done.stdout) == (0, f"{gone} is scrubbed: 5 B are free.\n")
+    (row,) = json.loads(workspace.imaged("pending", "--json").stdout)
+    assert row["id"] == kept
+    again = workspace.imaged("purge", gone, "--yes", "--json")
+    assert again.returncode == 1
+    assert "deleted already" in json.loads(again.stdout)["error"]
+
+
 def test_a_dry_scrub_touches_nothing(workspace: Workspace) -> None:
     """It says what would go, as a table and as JSON."""
     image_id = keep_image(workspace, "due")

@@ -7,11 +7,20 @@ from dataclasses import replace
 
 import pytest
 
-from imaged.core.deletion import deactivate, delete, expire, lose_location, reactivate, restore
+from imaged.core.deletion import (
+    deactivate,
+    delete,
+    expire,
+    lose_location,
+    purge,
+    reactivate,
+    restore,
+)
 from imaged.core.errors import (
     ActivationRefused,
     ImageProtected,
     InvalidTransition,
+    NotPurgeable,
     NotRestorable,
 )
 from imaged.core.image import Image
@@ -65,6 +74,33 @@ def test_deleting_at_once(status: Status) -> None:
     else:
         with pytest.raises(InvalidTransition):
             delete(delayed=False)(image)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_purging(status: Status) -> None:
+    """A deleted image that waits for its delay waits no longer; any other is refused, with the
+    reason.
+    """
+    image = in_status(status)
+
+    if status is Status.PENDING_DELETE:
+        assert purge(image) == expired()
+    else:
+        with pytest.raises(NotPurgeable, match=r"deleted already|not deleted|is working on it"):
+            purge(image)
+
+
+def test_a_protected_image_is_not_purged() -> None:
+    """The reason names the protection."""
+    with pytest.raises(NotPurgeable, match="protected"):
+        purge(replace(active(), protected=True))
+
+
+def test_purging_twice_changes_nothing() -> None:
+    """Its bytes are being deleted already."""
+    image = expired()
+
+    assert purge(image) is image
 
 
 @pytest.mark.parametrize("image", RESTORABLE)

@@ -8,10 +8,12 @@ from datetime import timedelta
 
 import anyio
 import pytest
+from structlog.contextvars import bound_contextvars
 
 from imaged.core.blob import BlobState
 from imaged.core.errors import ImageExists, InvalidTransition, NotRestorable
 from imaged.core.lifecycle import Status
+from imaged.core.uploading import share_data
 from imaged.services.scrubber import BLOBS_PER_SLOT
 from support.cluster import Cluster
 from support.faults import hangs, override_calls, store_fails
@@ -103,6 +105,59 @@ async def test_blobs_of_a_dead_scrubber_are_due_again(cluster: Cluster) -> None:
 
     assert not cluster.keys
     assert not cluster.catalog.blobs
+
+
+# one image
+
+
+async def test_one_image_is_purged(cluster: Cluster) -> None:
+    """At once, whatever its delay; others wait on, and its history says who asked."""
+    for name in (A, B):
+        await cluster.active(name)
+        await cluster.node().delete(name)
+    node = cluster.node("scrubber", delay=timedelta(days=1))
+    with bound_contextvars(user_id="operator:ann"):
+        report = await node.scrubber.purge(A)
+    _, _, _, *scrub = (await cluster.catalog.get_history(A)).entries
+
+    assert (report.expired, report.deleted, report.failed) == (1, 1, 0)
+    assert (await cluster.image(A)).status is Status.DELETED
+    assert [(one.action, one.actor.user_id) for one in scrub] == [
+        ("deleted", None),
+        ("scrub_started", "operator:ann"),
+        ("scrubbed", "operator:ann"),
+    ]
+    assert (await node.restore(B)).status is Status.ACTIVE
+    cluster.audit()
+
+
+async def test_a_purge_leaves_what_a_clone_needs(cluster: Cluster) -> None:
+    """Only the record of the purged image is gone."""
+    (location,) = (await cluster.active(A)).locations
+    await cluster.queued(B)
+    await cluster.change(B, share_data(await cluster.image(A)))
+    await cluster.node().delete(A)
+    report = await cluster.node("scrubber").scrubber.purge(A)
+
+    assert (report.deleted, (await cluster.image(A)).status) == (0, Status.DELETED)
+    assert cluster.keys == {location.key}
+    cluster.audit()
+
+
+async def test_a_purge_of_bytes_that_stay_is_repeated(cluster: Cluster) -> None:
+    """The image cannot be restored, and the scrubber deletes its bytes when the store works."""
+    await cluster.active(A)
+    await cluster.node().delete(A)
+    near = override_calls(cluster.near, delete=store_fails)
+    report = await cluster.node("one", near=near).scrubber.purge(A)
+
+    assert (report.deleted, report.failed) == (0, 1)
+    with pytest.raises(NotRestorable):
+        await cluster.node().restore(A)
+    await anyio.sleep(60)
+    await cluster.node("other").scrubber.run_due()
+    assert (await cluster.image(A)).status is Status.DELETED
+    assert not cluster.keys
 
 
 # records, and looking only

@@ -39,6 +39,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "rm": "Delete images.",
         "pending": "List the deleted images that can still be restored.",
         "restore": "Restore a deleted image, with everything that it had.",
+        "purge": "Scrub a deleted image now.",
     },
     "See what is going on": {
         "status": "Show the instances, their work, and what waits.",
@@ -65,6 +66,7 @@ COMMANDS: Mapping[str, str] = {
 #: The modules of commands that share one with another command.
 SHARED_MODULES: Mapping[str, str] = {
     "restore": "pending",
+    "purge": "pending",
     "restore_backup": "backup",
     "work": "serve",
     **dict.fromkeys(("ls", "show", "set", "rm"), "images"),

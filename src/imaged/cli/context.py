@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TypeVar
 
 import anyio
+from structlog.contextvars import bound_contextvars
 
 from imaged.cli.options import configure_command_log
 from imaged.config import Config, load
@@ -37,7 +40,18 @@ def _run(
     configure_command_log(config.log.level, config.log.format)
 
     async def run() -> T:
-        async with opener(config) as opened:
-            return await work(opened, config)
+        with bound_contextvars(user_id=f"operator:{_system_user()}"):
+            async with opener(config) as opened:
+                return await work(opened, config)
 
     return anyio.run(run)
+
+
+def _system_user() -> str:
+    """The user of the system who runs the command, also by sudo."""
+    if name := os.environ.get("SUDO_USER"):
+        return name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container, perhaps
+        return str(os.getuid())

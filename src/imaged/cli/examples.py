@@ -55,6 +55,10 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         f"imaged restore {IMAGE}": "an image of `imaged pending`",
         f"imaged restore {IMAGE} --json": "for programs",
     },
+    "purge": {
+        f"imaged purge {IMAGE}": "an image of `imaged pending`, after a question",
+        f"imaged purge {IMAGE} --yes": "without the question",
+    },
     "status": {
         "imaged status": "once",
         "imaged status --watch 5s": "until Ctrl-C",

@@ -1,14 +1,16 @@
-"""``imaged pending`` and ``imaged restore``: deleted images."""
+"""``imaged pending``, ``imaged restore`` and ``imaged purge``: deleted images."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaged.cli.options import config_option, json_option, verbose_option
+from imaged.cli import EXIT_PROBLEMS
+from imaged.cli.options import config_option, confirm, json_option, verbose_option
 from imaged.cli.output import local_time, print_json, print_table
 from imaged.units import approximate_duration, approximate_size, pluralize
 
@@ -64,6 +66,48 @@ def restore(image_id: str, file: Path | None, *, as_json: bool) -> None:
         print_json({"id": image.id, "name": image.name, "status": image.status})
     else:
         click.echo(f"{image.id} is {image.status} again.")
+
+
+@click.command()
+@click.argument("image_id", metavar="IMAGE")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@config_option
+@verbose_option
+@json_option
+def purge(image_id: str, file: Path | None, *, yes: bool, as_json: bool) -> int:
+    """Scrub a deleted image now: its bytes are deleted, and it cannot be restored.
+
+    Bytes that a clone shares stay. Who asked is in the image's history, and in the log.
+    """
+    from imaged.cli.context import run_with_catalog, run_with_drivers
+    from imaged.core import deletion
+    from imaged.daemon.container import build_scrubber
+
+    image_id = image_id.lower()
+    if not yes:
+        image = run_with_catalog(file, lambda catalog, _: catalog.get_image(image_id))
+        deletion.purge(image)
+        confirm(_description(image))
+    report = run_with_drivers(
+        file, lambda drivers, config: build_scrubber(drivers, config).purge(image_id)
+    )
+    if as_json:
+        print_json({"id": image_id, **asdict(report)})
+    elif report.failed:
+        click.echo(
+            f"{pluralize(report.failed, 'blob')} of {image_id} could not be deleted yet; the "
+            "scrubber tries again. `imaged scrub --dry-run` says why.",
+            err=True,
+        )
+    else:
+        click.echo(f"{image_id} is scrubbed: {approximate_size(report.deleted_bytes)} are free.")
+    return EXIT_PROBLEMS if report.failed else 0
+
+
+def _description(image: Image) -> str:
+    """What is lost, for a question."""
+    size = approximate_size(image.charge_bytes)
+    return f"The image {image.name or image.id} of {image.owner} ({size}) is deleted for good."
 
 
 async def _read_pending(catalog: Catalog, config: Config) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from imaged.core.errors import (
     ImageDeleted,
     ImageProtected,
     InvalidTransition,
+    NotPurgeable,
     NotRestorable,
 )
 from imaged.core.image import Change, Image
@@ -87,6 +88,13 @@ def restore(image: Image) -> Image:
     return replace(image, status=status, deleted_from=None)
 
 
+def purge(image: Image) -> Image:
+    """End the delay of a deleted image now, because an operator asked. Raises NotPurgeable."""
+    if why := _why_not_purgeable(image):
+        raise NotPurgeable(image.id, why)
+    return image if image.is_expired else replace(image, deleted_from=None)
+
+
 def expire(seen: Image) -> Change:
     """End the delay: from now on the image cannot be restored. Raises NotRestorable."""
 
@@ -110,6 +118,16 @@ def lose_location(image: Image, key: str) -> Image:
     locations = tuple(location for location in image.locations if location.key != key)
     status = image.status if locations else next_status(image.status, Event.SCRUBBED)
     return replace(image, locations=locations, status=status)
+
+
+def _why_not_purgeable(image: Image) -> str | None:
+    if image.status is Status.DELETED:
+        return "its bytes are deleted already, or in the next round of the scrubber"
+    if image.protected:
+        return "it is protected, and not deleted"
+    if image.claim is not None:
+        return f"it is {image.status}, and a server is working on it"
+    return None if image.status is Status.PENDING_DELETE else f"it is {image.status}, not deleted"
 
 
 def _activation(status: Status, event: Event) -> Status:

@@ -18,8 +18,8 @@ import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from imaged.core.blob import Blob, image_id_of_key, needs_recheck
-from imaged.core.deletion import expire
+from imaged.core.blob import Blob, BlobState, image_id_of_key, needs_recheck
+from imaged.core.deletion import expire, purge
 from imaged.core.errors import CatalogError, StoreError, UnknownStore
 from imaged.core.image import Image
 from imaged.ports.catalog import Catalog
@@ -122,6 +122,21 @@ class BlobScrubber:
         """The work that is due, without changing anything."""
         images = await self._catalog.find_expirable(self.settings.delay, limit)
         return ScrubPreview(images, await self._catalog.list_doomed(limit))
+
+    async def purge(self, image_id: str) -> ScrubReport:
+        """Scrub one deleted image now, whatever its delay and the clock.
+
+        Bytes that cannot be deleted are put off, like those of a round. Raises ImageNotFound,
+        NotPurgeable, CatalogError.
+        """
+        report = ScrubReport(expired=1)
+        image = await self._catalog.modify_image(image_id, purge)
+        with bound_contextvars(image_id=image.id):
+            for location in image.locations:
+                blob = await self._catalog.get_blob(location.key)
+                if blob is not None and blob.state is BlobState.DOOMED:  # no clone needs it
+                    await self._delete_bytes(blob, report)
+        return report
 
     async def _redate(self, _: ScrubReport) -> None:
         """Redate rows that a clock that was ahead has dated so far ahead that they would never be

@@ -104,6 +104,14 @@ class NotRestorable(ImagedError):
     sentence = "The image {} cannot be restored: {}."
 
 
+class NotPurgeable(ImagedError):
+    """The image cannot be purged: it is not deleted, or its bytes are gone already."""
+
+    http_status = 409
+    remedy = "Only deleted images can be purged; delete it first."
+    sentence = "The image {} cannot be purged: {}."
+
+
 class ClaimLost(ImagedError):
     """The claim ended: another process took the work over, or it is finished."""
 
