@@ -43,14 +43,14 @@ async def test_draining_is_not_ready(service: Service, path: str) -> None:
     ],
 )
 async def test_failing_parts_are_named(service: Service, make: object, name: str) -> None:
-    """The probe learns which part it is; why is for the log."""
+    """The probe learns which part it is; why is for the log, which has the outage already."""
     assert callable(make)
     broken: Service = make(service)
     with capture_logs() as lines:
         reply = await broken.call("GET", "/readyz")
     assert (reply.status, reply.text) == (503, f"not ready: {name}")
     (line,) = [line for line in lines if line["event"] == "health.degraded"]
-    assert (line["part"], line["log_level"]) == (name, "warning")
+    assert (line["part"], line["log_level"]) == (name, "debug")
 
 
 async def test_all_that_does_not_work_is_named(service: Service) -> None:
@@ -82,10 +82,18 @@ async def test_warnings_for_operators_are_listed(service: Service) -> None:
 
 
 async def test_part_that_hangs_is_not_waited_for(service: Service) -> None:
-    """A probe always gets its answer."""
-    broken = Service(store=override_calls(service.bytes, check=hangs))
-    broken.health.check_timeout_seconds = 0.01
-    assert await broken.health.troubles() == ("store local",)
+    """A probe always gets its answer; the log is told, because nothing else notices."""
+    broken = Service(
+        store=override_calls(service.bytes, check=nth(service.bytes.check, 1, before=hangs))
+    )
+    broken.health.check_timeout_seconds, broken.health.cache_seconds = 0.01, 0
+    with capture_logs() as lines:
+        assert await broken.health.troubles() == ("store local",)
+        assert await broken.health.troubles() == ()
+    assert [(line["event"], line["log_level"]) for line in lines] == [
+        ("health.degraded", "warning"),
+        ("health.recovered", "info"),
+    ]
 
 
 async def test_one_probe_serves_many_requests(service: Service) -> None:
@@ -104,7 +112,7 @@ async def test_one_probe_serves_many_requests(service: Service) -> None:
 
 
 async def test_changes_are_logged_once(service: Service) -> None:
-    """An outage is one line when it begins and one when it ends."""
+    """An outage is one line when it begins and one when it ends, beside those of the outage."""
     fails_twice = nth(nth(service.bytes.check, 1, before=store_fails), 2, before=store_fails)
     watched = Service(store=override_calls(service.bytes, check=fails_twice))
     watched.health.cache_seconds = 0
@@ -112,6 +120,7 @@ async def test_changes_are_logged_once(service: Service) -> None:
         answers = [await watched.health.troubles() for _ in range(4)]
     assert answers == [("store local",), ("store local",), (), ()]
     assert [line["event"] for line in lines] == ["health.degraded", "health.recovered"]
+    assert {line["log_level"] for line in lines} == {"debug"}
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -242,7 +242,7 @@ async def test_nothing_is_written_where_a_disk_is_not_mounted(tmp_path: Path) ->
         await until(is_degraded, "the daemon says that it is ready")
         assert list(mount_point.iterdir()) == []
         assert files(disk) == before
-        (told, *_) = daemon.told("health.degraded")
+        (told, *_) = daemon.told("store.degraded")
         assert "has lost its marker" in told["error"]
         assert "imaged adopt-store local" in told["error"]
 

@@ -65,7 +65,19 @@ async def test_renewals_that_fail_are_told_once(cluster: Cluster) -> None:
     with capture_logs() as logs:
         await node.upload(A, send(chunks=12, every=10))
 
-    assert [e["event"] for e in logs].count("lease.renewal_failed") == 2
+    told = [entry["log_level"] for entry in logs if entry["event"] == "lease.renewal_failed"]
+    assert told == ["debug", "debug"]  # the outage has events of its own
+
+
+async def test_a_renewal_that_hangs_is_told(cluster: Cluster) -> None:
+    """A catalog that is slow, or hangs, is no outage yet, and nothing else tells of it."""
+    await cluster.queued(A)
+    node = cluster.node(fault=nth(cluster.catalog.renew_leases, 2, before=pause(1000)))
+    with capture_logs() as logs:
+        await node.upload(A, send(chunks=20, every=10))
+
+    told = [entry for entry in logs if entry["event"] == "lease.renewal_failed"]
+    assert [(entry["log_level"], entry["held"]) for entry in told] == [("warning", 1)]
 
 
 @pytest.mark.rule("claims.7", "claims.8", "claims.9")

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.core.errors import CatalogError, ImagedError, StoreError
+from imaged.core.errors import CatalogError, ImagedError, StoreError, StoreFull
 from imaged.services.periodic import JITTER, Wakeup, run_periodically
 from support.cluster import Cluster
 from support.virtual_time import elapsed
@@ -90,6 +90,21 @@ async def test_failures_are_logged_once_per_change() -> None:
     logs = await run_for(500, run_periodically("look", duty(*errors), lambda: EVERY))
     told = [(entry["duty"], entry["error"]) for entry in logs if entry["event"] == "duty.failed"]
     assert told == [("look", str(error)) for error in (away, full, full, away)]
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (CatalogError("away"), "debug"),
+        (StoreError("near", "is away"), "debug"),
+        (StoreFull("near", "is full"), "warning"),
+        (ImagedError("anything else"), "warning"),
+    ],
+)
+async def test_an_outage_is_not_told_again_by_each_duty(error: ImagedError, level: str) -> None:
+    """The log has its beginning and its end already."""
+    (told,) = await run_for(100, run_periodically("look", duty(error), lambda: EVERY))
+    assert (told["event"], told["log_level"]) == ("duty.failed", level)
 
 
 @pytest.mark.rule("loops.2", "loops.3")

@@ -9,6 +9,7 @@ from datetime import timedelta
 import anyio
 import pytest
 from structlog.contextvars import bound_contextvars
+from structlog.testing import capture_logs
 
 from imaged.core.blob import BlobState
 from imaged.core.errors import ImageExists, InvalidTransition, NotRestorable
@@ -105,6 +106,45 @@ async def test_blobs_of_a_dead_scrubber_are_due_again(cluster: Cluster) -> None:
 
     assert not cluster.keys
     assert not cluster.catalog.blobs
+
+
+# what the log tells of it
+
+
+async def test_a_long_round_tells_its_progress(cluster: Cluster) -> None:
+    """Once a minute: what is done, what is left, and how late it is; and all of it at the end."""
+    await cluster.doomed(*range(1, 41))
+
+    async def slow(key: str, *_: object) -> None:
+        await anyio.sleep(30)
+        await cluster.near.delete(key)
+
+    node = cluster.node(near=override_calls(cluster.near, delete=slow))
+    node.scrubber.settings = replace(node.scrubber.settings, concurrency=2)
+    with capture_logs() as logs:
+        await node.scrubber.run_due()
+    *progress, finished = [line for line in logs if line["event"].startswith("scrub.")]
+
+    assert {line["event"] for line in progress} == {"scrub.progress"}
+    assert [(line["deleted"], line["left"]) for line in progress] == [
+        (done, 40 - done) for done in (8, 16, 24, 32, 40)
+    ]
+    assert [line["lag_s"] for line in progress] == [120, 240, 360, 480, 0]
+    assert finished["event"] == "scrub.finished"
+    assert (finished["deleted"], finished["duration_s"], finished["lag_s"]) == (40, 600, 0)
+
+
+async def test_a_short_round_is_one_line(cluster: Cluster) -> None:
+    """One without work is none."""
+    await cluster.doomed(1)
+    node = cluster.node()
+    with capture_logs() as logs:
+        await node.scrubber.run_due()
+        await node.scrubber.run_due()
+
+    assert [line["event"] for line in logs if line["event"].startswith("scrub.")] == [
+        "scrub.finished"
+    ]
 
 
 # one image

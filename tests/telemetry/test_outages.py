@@ -1,4 +1,4 @@
-"""Outages of stores and the catalog: begin, counts and end are logged."""
+"""Outages of stores and the catalog: their beginning and their end are logged."""
 
 from __future__ import annotations
 
@@ -60,26 +60,25 @@ def lines() -> Iterator[Lines]:
 def test_an_hour_of_outage(
     clock: Clock, lines: Lines, part: str, watched: Callable[..., Meter], failure: Exception
 ) -> None:
-    """The begin, a count each minute, and the end with failures and duration are logged."""
+    """Its beginning is one line, and its end another, with the number of failures and the
+    duration.
+    """
     watch = watched(ignore_measurement, clock)
     for _ in range(3_600):
         watch("put", 0.1, failure)
         clock.now += 1
     watch("put", 0.1, None)
-    assert [line["event"] for line in lines] == [f"{part}.degraded"] * 60
+    assert [line["event"] for line in lines] == [f"{part}.degraded"]
     clock.now += 60
     watch("put", 0.1, None)
     watch("put", 0.1, None)
 
-    assert {line["log_level"] for line in lines[:-1]} == {"error"}
-    assert [line["failures"] for line in lines[:3]] == [1, 60, 60]
-    assert "does not answer" in lines[0]["error"]
-    assert lines[0]["operation"] == "put"
-    *_, last = lines
+    first, last = lines
+    assert (first["log_level"], first["operation"]) == ("error", "put")
+    assert "does not answer" in first["error"]
     assert (last["event"], last["log_level"]) == (f"{part}.recovered", "info")
     assert last["failures"] == 3_600
     assert last["lasted_s"] == 3_660
-    assert len(lines) == 61
 
 
 ONE = ["store.degraded"]

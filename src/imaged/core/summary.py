@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
@@ -110,3 +110,15 @@ class Summary:
     held_tasks: Sequence[HeldTask] = ()
     damaged: int = 0  # images in use whose data is damaged
     warnings: Sequence[str] = ()  # of places: problems that an operator should check
+
+    @property
+    def doomed_blobs(self) -> int:
+        """The number of blobs that are to be deleted, due or not."""
+        return sum(usage.blobs for usage in self.blob_usage if usage.state is BlobState.DOOMED)
+
+    @property
+    def scrub_lag(self) -> timedelta:
+        """How long the most overdue blob has been due for deletion; 0 if none is due."""
+        if self.oldest_due_at is None:
+            return timedelta(0)
+        return max(self.at - self.oldest_due_at, timedelta(0))

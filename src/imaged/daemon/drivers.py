@@ -47,11 +47,12 @@ class Drivers:
 
 @asynccontextmanager
 async def open_drivers(
-    config: Config, instruments: Instruments | None = None, *, allow_unavailable: bool = False
+    config: Config, instruments: Instruments | None = None, *, is_worker: bool = False
 ) -> AsyncIterator[Drivers]:
     """Open the catalog and the stores, and check that they work and belong together.
 
-    With ``instruments``, both are measured. ``allow_unavailable``: open without stores that fail.
+    With ``instruments``, both are measured. ``is_worker``: for the worker of a daemon. It opens
+    without stores that fail, and its daemon logs the outages of the catalog.
 
     Raises StoreError, WrongPlace, ExportError and CatalogError with a remedy.
     """
@@ -59,13 +60,13 @@ async def open_drivers(
     async with (
         build_stores(config.stores, lane_factory(config)) as built,
         open_destinations(config.exports) as destinations,
-        open_catalog(config, instruments) as catalog,
+        open_catalog(config, instruments, logs_outages=not is_worker) as catalog,
     ):
         places = PlaceRegistry(catalog)
         yield Drivers(
             catalog,
             await open_stores(
-                config.stores, built, places, meter_store, allow_unavailable=allow_unavailable
+                config.stores, built, places, meter_store, allow_unavailable=is_worker
             ),
             catalog.database,
             {
@@ -82,9 +83,9 @@ def _measure_store(instruments: Instruments, name: str) -> Meter:
 
 @asynccontextmanager
 async def open_catalog(
-    config: Config, instruments: Instruments | None = None
+    config: Config, instruments: Instruments | None = None, *, logs_outages: bool = True
 ) -> AsyncIterator[SqlCatalog]:
-    """Open the catalog; with ``instruments`` it is measured.
+    """Open the catalog; with ``instruments`` it is measured, and its outages are logged.
 
     Raises CatalogError; CatalogTooOld if it is not migrated automatically; CatalogMissing if a new
     catalog would be created beside stores that hold data.
@@ -93,7 +94,8 @@ async def open_catalog(
         await require_empty_stores(config)
     catalog = await connect.open_catalog(config.catalog.url, settings.password_file(config))
     if instruments is not None:
-        measured = MeteredDatabase(catalog.database, watch_catalog(instruments.catalog))
+        meter = watch_catalog(instruments.catalog) if logs_outages else instruments.catalog
+        measured = MeteredDatabase(catalog.database, meter)
         catalog = SqlCatalog(measured, ChangeLog(instruments.tasks.changed))
     try:
         yield catalog

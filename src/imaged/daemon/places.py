@@ -122,7 +122,7 @@ async def open_stores(
                 raise
             store.place.expect(marker)
             log.error(  # noqa: TRY400 - expected, without traceback
-                "store.degraded", store=store.name, operation="open", failures=1, error=str(error)
+                "store.degraded", store=store.name, operation="open", error=str(error)
             )
     by_name: dict[str, Store] = {**built}
     if meter_of is not None:

@@ -106,7 +106,7 @@ class WorkerProcess:
         config = start.config
         self.set_up(config)
         instruments = Instruments(stores=list(config.stores.by_name), process="worker")
-        async with open_drivers(config, instruments, allow_unavailable=True) as drivers:
+        async with open_drivers(config, instruments, is_worker=True) as drivers:
             self._services = ServiceContainer(drivers, config, instruments, start.instance)
             self._registry = instruments.registry
             instruments.register_counters(lambda: read_counters(drivers, self._services))

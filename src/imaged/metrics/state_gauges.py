@@ -141,11 +141,10 @@ def _of_blobs(summary: Summary) -> Iterator[Metric]:
         "Doomed blobs that could not be deleted at least once.",
         sum(usage.failing for usage in summary.blob_usage),
     )
-    due_at = summary.oldest_due_at
     yield GaugeMetricFamily(
         "imaged_scrub_overdue_seconds",
         "How long the most overdue blob has been due for deletion; 0 if none is due.",
-        0 if due_at is None else _age(summary, due_at),
+        summary.scrub_lag.total_seconds(),
     )
 
 

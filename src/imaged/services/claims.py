@@ -39,6 +39,8 @@ from imaged.services.periodic import Problem
 
 log = structlog.get_logger()
 
+CATALOG_SILENT = "The catalog does not answer in time."
+
 #: After these errors, another attempt may succeed.
 RETRYABLE_ATTEMPT_ERRORS = (ClaimLost, CatalogError, TaskStalled)
 
@@ -110,9 +112,13 @@ class Claims:
         try:
             with anyio.fail_after(self.settings.renew_every.total_seconds()):
                 standing = await self.catalog.renew_leases(asked.keys())
-        except (CatalogError, TimeoutError) as error:
-            if self._silence.set("the catalog does not answer"):
-                log.warning("lease.renewal_failed", held=self.held, error=_sentence(error))
+        except CatalogError as error:
+            if self._silence.set(CATALOG_SILENT):
+                log.debug("lease.renewal_failed", held=self.held, error=str(error))
+            return
+        except TimeoutError:  # no outage yet: the catalog may only be slow
+            if self._silence.set(CATALOG_SILENT):
+                log.warning("lease.renewal_failed", held=self.held, error=CATALOG_SILENT)
             return
         self._silence.set("")
         for claim, scope in asked.items():
@@ -183,8 +189,10 @@ class Claims:
                 await (retry_until_available(give_back) if waits else give_back())
             except ClaimLost:
                 return False  # finished after all, deleted, or taken over
+            except CatalogError as error:
+                log.debug("claim.give_back_failed", error=str(error))
             except ImagedError as error:
-                log.warning("claim.give_back_failed", error=_sentence(error))
+                log.warning("claim.give_back_failed", error=str(error))
             else:
                 return True
         return None
@@ -205,7 +213,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, Exception):
         return "The server made a mistake; its log has the details."
     return "The server was stopped."
-
-
-def _sentence(error: BaseException) -> str:
-    return str(error) or type(error).__name__

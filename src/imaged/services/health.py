@@ -67,6 +67,7 @@ class Health:
         }
         self._catalog = catalog
         self._problems = {name: Problem() for name in self._parts}
+        self._warned_of: set[str] = set()  # parts that the log says do not work
         self._warnings: Sequence[str] = ()
         self._looks_again_at = -inf
         self._lock = anyio.Lock()
@@ -124,19 +125,28 @@ class Health:
         except TimeoutError:
             self._note(name, f"did not answer within {self.check_timeout_seconds:g} s")
         except (CatalogError, StoreError) as error:
-            self._note(name, str(error))
+            self._note(name, str(error), is_outage=error.is_outage)
         else:
             self._note(name, "")
 
-    def _note(self, name: str, trouble: str) -> None:
-        """Remember the trouble, and log its beginning and its end."""
+    def _note(self, name: str, trouble: str, *, is_outage: bool = False) -> None:
+        """Remember the trouble, and log its beginning and its end, unless it is an outage, which is
+        logged where any operation meets it.
+        """
         problem = self._problems[name]
         was_well = not problem.text
-        if problem.set(trouble):
-            if was_well:
-                log.warning("health.degraded", part=name, error=trouble)
-            elif not trouble:
-                log.info("health.recovered", part=name)
+        if not problem.set(trouble):
+            return
+        if was_well and is_outage:
+            log.debug("health.degraded", part=name, error=trouble)
+        elif was_well:
+            self._warned_of.add(name)
+            log.warning("health.degraded", part=name, error=trouble)
+        elif not trouble and name in self._warned_of:
+            self._warned_of.discard(name)
+            log.info("health.recovered", part=name)
+        elif not trouble:
+            log.debug("health.recovered", part=name)
 
 
 class Heartbeat:

@@ -85,11 +85,18 @@ async def run_periodically(
             problem.set("")
         except ImagedError as error:
             if problem.set(str(error)):
-                log.warning("duty.failed", duty=duty, error=str(error))
+                _log_failure(duty, error)
         except Exception as error:
             if problem.set(repr(error)):
                 log.exception("duty.crashed", duty=duty)
         await wakeup.pause(every() * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - no secret
+
+
+def _log_failure(duty: str, error: ImagedError) -> None:
+    if error.is_outage:
+        log.debug("duty.failed", duty=duty, error=str(error))
+    else:
+        log.warning("duty.failed", duty=duty, error=str(error))
 
 
 async def is_made(change: Awaitable[object]) -> bool:

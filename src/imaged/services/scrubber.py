@@ -29,6 +29,7 @@ from imaged.services.periodic import ItemBackoff, is_made, run_all_steps
 
 log = structlog.get_logger()
 
+PROGRESS_SECONDS = 60  # between two lines about the progress of a long round
 SCRUB_BATCH = 100  # images expired, or records purged, between two checks
 BLOBS_PER_SLOT = 4  # blobs taken at a time, for each concurrent deletion
 
@@ -87,6 +88,7 @@ class BlobScrubber:
         self._before = ScrubReport()  # the sum of all rounds before the last
         self._last = ScrubReport()
         self._hanging: set[str] = set()  # stores that are skipped in this round
+        self._told_at = 0.0  # when this round last logged its progress, by the event loop's clock
         self.postponed = ItemBackoff("scrubber", catalog.check)
         self.settings = settings
 
@@ -105,6 +107,7 @@ class BlobScrubber:
         self._last = report = ScrubReport()
         if not await self._clock.is_reliable():
             return report
+        began_at = self._told_at = anyio.current_time()
         steps = (self._redate, self._expire_due, self._delete_due, self._purge_due)
         await run_all_steps(*(partial(step, report) for step in steps))
         if report:
@@ -115,6 +118,8 @@ class BlobScrubber:
                 deleted_bytes=report.deleted_bytes,
                 failed=report.failed,
                 buried=report.buried,
+                duration_s=round(anyio.current_time() - began_at, 3),
+                lag_s=await self._lag_seconds(),
             )
         return report
 
@@ -155,6 +160,7 @@ class BlobScrubber:
                     done = await self.postponed.try_item(image.id, partial(self._expire, image))
                 expired += bool(done)
             report.expired += expired
+            await self._tell_progress(report)
             if not expired:  # other instances are processing them
                 return
 
@@ -179,6 +185,7 @@ class BlobScrubber:
             async with anyio.create_task_group() as tasks:
                 for blob in blobs:
                     tasks.start_soon(self._delete, blob, report, limiter)
+            await self._tell_progress(report)
 
     async def _delete(self, blob: Blob, report: ScrubReport, limiter: anyio.Semaphore) -> None:
         async with limiter:
@@ -191,7 +198,7 @@ class BlobScrubber:
         try:
             await self._delete_bytes(blob, report)
         except CatalogError as error:  # it is due again when it is no longer hidden
-            log.warning("blob.row_kept", key=blob.key, error=str(error))
+            log.debug("blob.row_kept", key=blob.key, error=str(error))
 
     async def _delete_bytes(self, blob: Blob, report: ScrubReport) -> None:
         try:
@@ -230,5 +237,29 @@ class BlobScrubber:
         while await self._clock.is_reliable():
             buried = await self._catalog.purge(self.settings.keep_records, SCRUB_BATCH)
             report.buried += len(buried)
+            await self._tell_progress(report)
             if not buried:
                 return
+
+    async def _tell_progress(self, report: ScrubReport) -> None:
+        """Log what a long round has done and what is left, once a minute."""
+        if anyio.current_time() - self._told_at < PROGRESS_SECONDS:
+            return
+        self._told_at = anyio.current_time()
+        summary = await self._catalog.summarize()
+        log.info(
+            "scrub.progress",
+            expired=report.expired,
+            deleted=report.deleted,
+            deleted_bytes=report.deleted_bytes,
+            failed=report.failed,
+            left=summary.doomed_blobs,
+            lag_s=round(summary.scrub_lag.total_seconds()),
+        )
+
+    async def _lag_seconds(self) -> int | None:
+        try:
+            summary = await self._catalog.summarize()
+        except CatalogError:  # logged as an outage; what the round did is logged nevertheless
+            return None
+        return round(summary.scrub_lag.total_seconds())

@@ -11,6 +11,7 @@ class StoreError(ImagedError):
     http_status = 503
     remedy = "Try again later; the operator finds `request.failed` in the log."
     client_text = "The image store does not work at the moment. Please try again later."
+    is_outage = True
 
     def __init__(self, store: str, why: str) -> None:
         super().__init__(f"The store {store!r} {why}.")
@@ -31,6 +32,7 @@ class StoreFull(StoreError):
     http_status = 413
     remedy = "Have the operator make room: `store.full` is in the log."
     client_text = "The image store has no room for this."
+    is_outage = False
 
 
 class WrongPlace(StoreError):
@@ -39,7 +41,7 @@ class WrongPlace(StoreError):
     Nothing is written or deleted there (``core/place_marker.py``).
     """
 
-    remedy = "The operator finds what to do in the log, in `health.degraded`."
+    remedy = "The operator finds what to do in the log, in `store.degraded`."
 
 
 class MarkerRefused(WrongPlace):
@@ -50,6 +52,7 @@ class BlobMissing(StoreError):
     """The store has no complete blob under this key."""
 
     remedy = "Have the operator run `imaged reconcile`, and restore the bytes."
+    is_outage = False
 
     def __init__(self, store: str, key: str) -> None:
         super().__init__(store, f"has no blob {key}")
@@ -60,6 +63,7 @@ class BlobExists(StoreError):
     """A blob with this key was written before; a key is never reused."""
 
     remedy = "Try again; if it persists, the operator finds `request.failed` in the log."
+    is_outage = False
 
     def __init__(self, store: str, key: str) -> None:
         super().__init__(store, f"has a blob {key} already")
@@ -70,6 +74,7 @@ class WriteDiscarded(StoreError):
     """The write was deleted before it could be committed."""
 
     remedy = "Try again; if it persists, the operator finds `request.failed` in the log."
+    is_outage = False
 
     def __init__(self, store: str, key: str) -> None:
         super().__init__(store, f"discarded the unfinished write of {key}")
@@ -164,6 +169,7 @@ class CatalogError(ImagedError):
     http_status = 503
     remedy = "Try again later; the operator finds `request.failed` in the log."
     client_text = "The catalog of images does not answer at the moment. Please try again later."
+    is_outage = True
 
 
 class CatalogUnavailable(CatalogError):

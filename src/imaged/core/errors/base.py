@@ -14,6 +14,9 @@ class ImagedError(Exception):
     belong in the log only; a name of an attribute in braces stands for its value.
     ``needs_correction``: whether a start that failed so fails again until an operator has corrected
     the configuration; otherwise what is missing may come back by itself.
+    ``is_outage``: whether a store or the catalog does not work. The log has one event at the
+    beginning of an outage and one at its end (``telemetry/outages.py``), so nothing else logs this
+    error as a warning.
     Subclasses have those of their base, unless they set others.
     """
 
@@ -22,6 +25,7 @@ class ImagedError(Exception):
     remedy: str = ""
     client_text: str = ""
     needs_correction: bool = False
+    is_outage: bool = False
 
     def __init__(self, *facts: object) -> None:
         super().__init__(self.sentence.format(*facts))

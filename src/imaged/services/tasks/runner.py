@@ -217,7 +217,7 @@ class TaskRunner:
         except TaskStalled as error:
             log.error("task.stalled", phase=error.phase, seconds=error.seconds)  # noqa: TRY400 - no crash
         except CatalogError as error:
-            log.warning("task.attempt_broken_off", error=str(error))
+            log.debug("task.attempt_broken_off", error=str(error))
             if work is None:
                 raise
         except ImagedError as error:  # recorded in the task, if the claim was still ours
