@@ -234,7 +234,7 @@ async def test_nothing_is_written_where_a_disk_is_not_mounted(tmp_path: Path) ->
         assert await client.delete(doomed) == 204
         daemon.configure(scrubber={"delay": "0"})
         daemon.reload()
-        await daemon.until_told("blob.delete_failed")
+        await daemon.until_told("store.degraded")
 
         async def is_degraded() -> bool:
             return await readiness(daemon) == (503, "not ready: store local")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio
@@ -104,6 +105,30 @@ async def test_an_error_is_told_once_per_change(cluster: Cluster) -> None:
         "The store 'near' is full of sand.",
     ]
     assert {entry["image_id"] for entry in told} == {image_id(1)}
+
+
+async def test_a_store_that_is_out_costs_one_try_a_round(cluster: Cluster) -> None:
+    """Its outage is logged where it is met, so nothing is said of each blob; and all of them are
+    deleted soon after it is back.
+    """
+    keys = await cluster.doomed(*range(1, 41))
+    tries = 0
+
+    async def fail(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        await store_fails()
+
+    node = cluster.node(near=override_calls(cluster.near, delete=fail, check=store_fails))
+    node.scrubber.settings = replace(node.scrubber.settings, concurrency=1)
+    with capture_logs() as logs:
+        report = await node.scrubber.run_due()
+
+    assert (tries, report.failed, report.deleted) == (1, 1, 0)
+    assert [entry for entry in logs if entry["log_level"] != "debug"] == []
+    assert cluster.keys == set(keys)
+    await anyio.sleep(61)
+    assert (await cluster.node("other").scrubber.run_due()).deleted == len(keys)
 
 
 @pytest.mark.rule("scrubbing.5", "scrubbing.8")

@@ -29,6 +29,7 @@ from imaged.services.periodic import ItemBackoff, is_made, run_all_steps
 
 log = structlog.get_logger()
 
+STORE_CHECK_SECONDS = 2.0
 PROGRESS_SECONDS = 60  # between two lines about the progress of a long round
 SCRUB_BATCH = 100  # images expired, or records purged, between two checks
 BLOBS_PER_SLOT = 4  # blobs taken at a time, for each concurrent deletion
@@ -61,7 +62,8 @@ class ScrubReport:
         return ScrubReport(*sums)
 
     def __bool__(self) -> bool:
-        return bool(self.expired or self.deleted or self.failed or self.buried)
+        """Whether anything was done; failures have lines of their own in the log."""
+        return bool(self.expired or self.deleted or self.buried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class BlobScrubber:
         self._before = ScrubReport()  # the sum of all rounds before the last
         self._last = ScrubReport()
         self._hanging: set[str] = set()  # stores that are skipped in this round
+        self._out: set[str] = set()  # likewise, because they do not work at all
         self._told_at = 0.0  # when this round last logged its progress, by the event loop's clock
         self.postponed = ItemBackoff("scrubber", catalog.check)
         self.settings = settings
@@ -176,6 +179,7 @@ class BlobScrubber:
     async def _delete_due(self, report: ScrubReport) -> None:
         at_once = self.settings.concurrency
         self._hanging.clear()
+        self._out.clear()
         while blobs := await self._catalog.take_doomed(
             at_once * BLOBS_PER_SLOT, self.settings.busy_for
         ):
@@ -189,7 +193,7 @@ class BlobScrubber:
 
     async def _delete(self, blob: Blob, report: ScrubReport, limiter: anyio.Semaphore) -> None:
         async with limiter:
-            if blob.store in self._hanging:
+            if blob.store in self._hanging | self._out:
                 return  # it is due again when it is no longer hidden
             with bound_contextvars(image_id=image_id_of_key(blob.key)):
                 await self.postponed.try_item(blob.key, partial(self._delete_row, blob, report))
@@ -203,9 +207,16 @@ class BlobScrubber:
     async def _delete_bytes(self, blob: Blob, report: ScrubReport) -> None:
         try:
             store = self._stores.pick(blob.store)
-            await self._delete_in_time(store, blob)
-        except (StoreError, UnknownStore) as error:
+        except UnknownStore as error:
             await self._put_off(blob, str(error), report)
+            return
+        try:
+            await self._delete_in_time(store, blob)
+        except StoreError as error:
+            if await self._is_out(store):  # the blob is due again when it is no longer hidden
+                report.failed += 1
+            else:
+                await self._put_off(blob, str(error), report)
             return
         if needs_recheck(blob, store.settles_after):
             await self._catalog.recheck_later(blob.key, store.settles_after)
@@ -226,6 +237,20 @@ class BlobScrubber:
         except TimeoutError:
             self._hanging.add(store.name)
             raise StoreError(store.name, f"did not delete it within {seconds:g} s") from None
+
+    async def _is_out(self, store: Store) -> bool:
+        """Whether the store itself does not work: then its other blobs are skipped in this round,
+        and nothing is said of them, because the outage is logged.
+        """
+        if store.name in self._hanging:
+            return False
+        if store.name not in self._out:
+            try:
+                with anyio.fail_after(STORE_CHECK_SECONDS):
+                    await store.check()
+            except (StoreError, TimeoutError):
+                self._out.add(store.name)
+        return store.name in self._out
 
     async def _put_off(self, blob: Blob, why: str, report: ScrubReport) -> None:
         report.failed += 1
