@@ -261,7 +261,7 @@ def test_bash_completes(workspace: Workspace) -> None:
         env={**clean_environment(), "PATH": f"{Path(IMAGED).parent}:{os.environ['PATH']}"},
     )
 
-    assert done.stdout.splitlines() == ["push pull", "--watch", "local far"]
+    assert done.stdout.splitlines() == ["push pull purge", "--watch", "local far"]
 
 
 @pytest.mark.parametrize("shell", SHELLS)
