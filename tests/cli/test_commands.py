@@ -202,7 +202,7 @@ def test_purge_scrubs_one_image(workspace: Workspace) -> None:
     unasked, refused = workspace.imaged("purge", gone), workspace.imaged("purge", active, "--yes")
     assert (unasked.returncode, refused.returncode) == (2, 1)
     assert "The image gone of p0 (5 B) is deleted for good.\n" in unasked.stderr
-    assert refused.stderr.startswith(f"The image {active} cannot be purged: it is active")
+    assert refused.stderr.startswith(f"Error: The image {active} cannot be purged: it is active")
 
     done = workspace.imaged("purge", gone, "--yes")
     assert (done.returncode, done.stdout) == (0, f"{gone} is scrubbed: 5 B are free.\n")

@@ -105,7 +105,7 @@ def test_who_deleted_an_image(daemon: ServerProcess) -> None:
 
     for gone in ("golden", NOWHERE):
         refused = call(daemon, "show", gone)
-        assert (refused.returncode, refused.stderr) == (1, f"There is no image {gone}.\n")
+        assert (refused.returncode, refused.stderr) == (1, f"Error: There is no image {gone}.\n")
 
 
 def test_attributes_are_changed_together(daemon: ServerProcess) -> None:

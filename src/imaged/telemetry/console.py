@@ -1,6 +1,6 @@
 """Log lines for people: at most 100 columns wide, with what happened first.
 
-    Nov 20 12:00:05 info     image.status         image_id=4f0c91a2 from_status=queued
+    Nov 20 12:00:05 info     image.upload_started image_id=4f0c91a2 from_status=queued
         to_status=saving user_id=alice
 
 Local time, shortened ids, then the fields of the event, and of the context what still fits. The
