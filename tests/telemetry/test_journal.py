@@ -17,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as some
 
 from imaged.telemetry import configure_log, journald
+from imaged.telemetry.log import log_to_journal_only
 from imaged.telemetry.sanitize import visible
 from support.log_capture import log_restored, logged
 
@@ -93,6 +94,21 @@ def output(fake: FakeJournal) -> io.StringIO:
     output = io.StringIO()
     configure_log("debug", "journal", output)
     return output
+
+
+def test_a_log_of_the_journal_only(
+    fake: FakeJournal, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What an operator's command changes is told there, and nothing is printed, with a journal or
+    without.
+    """
+    log_to_journal_only("info")
+    log.info("image.scrubbed", image_id="i-1")
+    assert fake.entry()["IMAGE_ID"] == "i-1"
+
+    monkeypatch.setattr(journald, "SOCKET_PATH", "/nowhere")
+    log.info("image.scrubbed", image_id="i-1")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_entry_has_a_sentence_and_all_facts(fake: FakeJournal, output: io.StringIO) -> None:

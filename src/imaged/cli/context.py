@@ -21,23 +21,29 @@ T = TypeVar("T")
 Opened = TypeVar("Opened")
 
 
-def run_with_drivers(file: Path | None, work: Callable[[Drivers, Config], Awaitable[T]]) -> T:
-    """Run the work with open catalog and stores; return its result."""
-    return _run(file, open_drivers, work)
+def run_with_drivers(
+    file: Path | None, work: Callable[[Drivers, Config], Awaitable[T]], *, is_change: bool = False
+) -> T:
+    """Run the work with open catalog and stores; return its result. ``is_change``: of images."""
+    return _run(file, open_drivers, work, is_change=is_change)
 
 
-def run_with_catalog(file: Path | None, work: Callable[[Catalog, Config], Awaitable[T]]) -> T:
-    """Run the work with an open catalog; return its result."""
-    return _run(file, open_catalog, work)
+def run_with_catalog(
+    file: Path | None, work: Callable[[Catalog, Config], Awaitable[T]], *, is_change: bool = False
+) -> T:
+    """Run the work with an open catalog; return its result. ``is_change``: of images."""
+    return _run(file, open_catalog, work, is_change=is_change)
 
 
 def _run(
     file: Path | None,
     opener: Callable[[Config], AbstractAsyncContextManager[Opened]],
     work: Callable[[Opened, Config], Awaitable[T]],
+    *,
+    is_change: bool,
 ) -> T:
     config = load(file)
-    configure_command_log(config.log.level, config.log.format)
+    configure_command_log(config.log.level, config.log.format, is_change=is_change)
 
     async def run() -> T:
         with bound_contextvars(user_id=f"operator:{_system_user()}"):

@@ -42,15 +42,21 @@ def _remember_verbose(context: click.Context, _option: click.Parameter, value: b
     context.meta[VERBOSE] = value
 
 
-def configure_command_log(level: str = "info", output_format: LogFormat = "auto") -> None:
+def configure_command_log(
+    level: str = "info", output_format: LogFormat = "auto", *, is_change: bool = False
+) -> None:
     """Log to standard error with ``--verbose``, or if systemd connected it to the journal, and
-    otherwise nowhere: a command prints its result and its errors.
+    otherwise not there: a command prints its result and its errors.
+
+    ``is_change``: it changes images, and the journal has to say who did so.
     """
-    from imaged.telemetry.log import configure_log, discard_log, is_journal
+    from imaged.telemetry.log import configure_log, discard_log, is_journal, log_to_journal_only
 
     context = click.get_current_context(silent=True)
     if is_journal(sys.stderr) or (context is not None and context.meta.get(VERBOSE)):
         configure_log(level, output_format)
+    elif is_change:
+        log_to_journal_only(level)
     else:
         discard_log()
 

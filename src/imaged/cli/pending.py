@@ -60,7 +60,9 @@ def restore(image_id: str, file: Path | None, *, as_json: bool) -> None:
     from imaged.daemon.container import build_images
 
     image = run_with_catalog(
-        file, lambda catalog, config: build_images(catalog, config).restore(image_id.lower())
+        file,
+        lambda catalog, config: build_images(catalog, config).restore(image_id.lower()),
+        is_change=True,
     )
     if as_json:
         print_json({"id": image.id, "name": image.name, "status": image.status})
@@ -89,7 +91,9 @@ def purge(image_id: str, file: Path | None, *, yes: bool, as_json: bool) -> int:
         deletion.purge(image)
         confirm(_description(image))
     report = run_with_drivers(
-        file, lambda drivers, config: build_scrubber(drivers, config).purge(image_id)
+        file,
+        lambda drivers, config: build_scrubber(drivers, config).purge(image_id),
+        is_change=True,
     )
     if as_json:
         print_json({"id": image_id, **asdict(report)})

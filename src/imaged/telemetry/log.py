@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
@@ -62,6 +63,12 @@ def configure_log(
         cache_logger_on_first_use=False,  # a reload may change the level
     )
     capture_library_logs(max(threshold, logging.WARNING))
+
+
+def log_to_journal_only(level: str) -> None:
+    """Log to systemd's journal, if there is one, and otherwise nowhere."""
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the log
+    configure_log(level, "journal", nowhere)
 
 
 def discard_log() -> None:
