@@ -210,6 +210,8 @@ def _detail(name: str, value: Any) -> str:
             return f"{value} MiB/s"
         case "duration_s", int() | float():
             return f"{value} s"
+        case "attributes", _:
+            return _text(name, value)
         case _, int() if name.endswith("_bytes"):
             return f"{name.removesuffix('_bytes')} {approximate_size(value)}"
     words = name.removesuffix("_at").replace("_", " ")
