@@ -219,7 +219,7 @@ def test_a_flipped_bit_is_refused(installation: Installation) -> None:
     check_backup(made.folder)
 
     (made.folder / "stores/local" / KEY).unlink()
-    with pytest.raises(BackupError, match="1 blobs are missing, or have another size"):
+    with pytest.raises(BackupError, match="store local lacks 1 blob"):
         check_backup(made.folder)
 
 

@@ -43,6 +43,7 @@ from imaged.daemon.backup_files import (
     sha256_of,
 )
 from imaged.daemon.settings import password_file
+from imaged.units import pluralize
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,9 @@ def check_backup(backup: Path) -> Manifest:
         manifest = read_manifest(backup)
         reasons = [why for file in manifest.files if (why := _why_refused(backup, file))]
         reasons += [
-            f"Of the store {store.name}, {store.blobs - found} blobs are missing, or have another "
-            "size."
+            f"The store {store.name} lacks {pluralize(lost, 'blob')}, or bytes of them."
             for store in manifest.stores
-            if (found := _count_blobs(backup, store)) != store.blobs
+            if (lost := store.blobs - _count_blobs(backup, store))
         ]
     if reasons:
         raise BackupError(f"{backup} is damaged: {' '.join(reasons)} Use another backup.")
