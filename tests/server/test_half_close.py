@@ -16,6 +16,10 @@ from support.waiting import wait_until
 
 SETTINGS = configured(ConnectionSettings)
 DATA = bytes(range(256)) * 4096 * 8  # more than socket buffers hold
+UNFINISHED_BODY = (
+    b"POST /v2/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 2\r\n\r\n{"
+)
 
 
 def shut(line: RawConnection) -> None:
@@ -42,18 +46,20 @@ def test_a_whole_request_is_answered(service: Service) -> None:
         wait_until(lambda: not len(server.connections))
 
 
-def test_requests_behind_each_other_are_answered(service: Service) -> None:
+@pytest.mark.parametrize("rest", [b"GET /li", UNFINISHED_BODY], ids=["header", "body"])
+def test_requests_behind_each_other_are_answered(service: Service, rest: bytes) -> None:
     """All complete requests are answered; an incomplete one is ignored."""
     image_id = asyncio.run(service.create_active(DATA))
     with serving(service.app, SETTINGS) as (port, _), RawConnection(port) as line:
         line.ask(f"GET /v2/images/{image_id}/file")
         line.ask("GET /livez")
-        line.ask("GET /livez", body=b"GET /li")
+        line.ask("GET /livez", body=rest)
         shut(line)
         answers = [line.read() for _ in range(3)]
         assert [status for status, *_ in answers] == [200, 200, 200]
         assert answers[0][2] == DATA
         assert line.read_rest() == b""
+    assert [*service.facts.images] == [image_id]
 
 
 @pytest.mark.parametrize("is_shut", [True, False])

@@ -20,7 +20,7 @@ from imaged.core.access import (
     task_as_seen_by,
 )
 from imaged.core.edits import begin_draft
-from imaged.core.errors import InvalidInput, NotPermitted, TaskFinal, TooManyTasks
+from imaged.core.errors import NotPermitted, TaskFinal, TooManyTasks
 from imaged.core.image import Change, Image
 from imaged.core.limits import require_properties_within
 from imaged.core.query import TaskQuery
@@ -91,7 +91,6 @@ class TaskService:
         self._require_access(caller)
         require_writer(caller)
         kind = self.registry.creatable_type(type_name)
-        _require_storable(fields)
         accepted = await kind.accept(caller, read_input(kind, fields))
         task = self.new_task(caller, kind.facts, fields, accepted.image_id, request_id)
         await self.require_room(caller)
@@ -222,10 +221,3 @@ class TaskService:
     def _sealed(self, facts: TaskFacts, fields: Mapping[str, object]) -> bytes | None:
         secret = {name: fields[name] for name in sorted(facts.secrets) if fields.get(name)}
         return self.seal.seal(msgspec.json.encode(secret)) if secret else None
-
-
-def _require_storable(fields: Mapping[str, object]) -> None:
-    try:
-        msgspec.json.encode(fields)
-    except UnicodeEncodeError:
-        raise InvalidInput("input", "has invalid characters: lone surrogates") from None
