@@ -240,4 +240,5 @@ class CatalogInUse(CatalogError):
 class BackupError(ImagedError):
     """A backup could not be made, or is not what was written. The text says what to do."""
 
+    http_status = 503
     remedy = "The operator does what the error says."
