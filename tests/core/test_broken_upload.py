@@ -246,6 +246,15 @@ def test_more_is_remembered_only_of_a_body_that_began_so(
         assert remembered == (broken(body) if body.startswith(prefix) else before)
 
 
+def test_an_older_count_does_not_shorten_the_record() -> None:
+    """The bytes are counted after they were compared, in another thread."""
+    digest = RetryDigest(broken(b"abcdef"))
+
+    digest.feed(b"abcdefg")
+
+    assert digest.remembered(3, broken(b"abc").checksum) == broken(b"abcdef")
+
+
 def test_a_length_that_was_wrong_is_not_remembered() -> None:
     """What came is; the next body has the length that it has."""
     digest = RetryDigest(BrokenUpload(9, 0, EMPTY))

@@ -251,8 +251,13 @@ async def test_retry_after_beyond_the_total_time() -> None:
     assert len(origin.targets) == 1
 
 
-def changing(first: list[str], later: list[str], *, total: str = "100000") -> Answer:
-    """Breaks off in the middle; then sends a newer body of the same size despite If-Range."""
+def changing(
+    first: list[str], later: list[str], *, total: str = "100000", shift_bytes: int = 0
+) -> Answer:
+    """Breaks off in the middle; then sends a newer body of the same size despite If-Range.
+
+    ``shift_bytes``: how far behind the requested offset the rest begins.
+    """
     seen: list[str] = []
 
     def answer(target: str, headers: Mapping[str, str]) -> bytes:
@@ -261,7 +266,7 @@ def changing(first: list[str], later: list[str], *, total: str = "100000") -> An
             return reply("200 OK", OLD[:HALF], f"Content-Length: {len(OLD)}", *first)
         if "range" not in headers:
             return reply("200 OK", NEW, *later)
-        start = int(headers["range"].removeprefix("bytes=").rstrip("-"))
+        start = int(headers["range"].removeprefix("bytes=").rstrip("-")) + shift_bytes
         content = f"Content-Range: bytes {start}-{len(NEW) - 1}/{total}"
         return reply("206 Partial Content", NEW[start:], content, *later)
 
@@ -302,12 +307,14 @@ async def test_two_versions_are_never_mixed(
                 await fetch(origin, "/image")
 
 
-@pytest.mark.parametrize("total", ["100001", "99999", "*"])
-async def test_a_rest_of_another_size_is_not_taken(total: str) -> None:
-    """The size is compared too; if it is missing, only a strong tag suffices. The whole body is
-    requested again, and must have the validators of the first answer.
+@pytest.mark.parametrize(
+    ("total", "shift_bytes"), [("100001", 0), ("99999", 0), ("*", 0), ("100000", 1), ("100000", -1)]
+)
+async def test_a_rest_of_another_size_or_place_is_not_taken(total: str, shift_bytes: int) -> None:
+    """Size and offset are compared too; if the size is missing, only a strong tag suffices. The
+    whole body is requested again, and must have the validators of the first answer.
     """
-    answer = changing([MONDAY], [MONDAY], total=total)
+    answer = changing([MONDAY], [MONDAY], total=total, shift_bytes=shift_bytes)
     async with RawOrigin(answer).running() as origin:
         assert await fetch(origin, "/image") == OLD[:HALF] + NEW[HALF:]
 

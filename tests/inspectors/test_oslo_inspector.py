@@ -52,6 +52,7 @@ SAFE = {
     "vdi": (disks.vdi(), "vdi", DISK_BYTES),
     "iso": (disks.iso(), "iso", 200 * 2048),
     "iso, also for a stick": (disks.hybrid_iso(), "gpt+iso", 200 * 2048),
+    "iso, also with udf": (disks.udf(disc=disks.iso()), "iso", 200 * 2048),
     "luks": (disks.luks(), "luks", disks.SMALL_BYTES),
     "luks of version 2": (disks.luks(version=2), "luks", disks.SMALL_BYTES),
     "luks, cut": (disks.luks()[:100], "luks", 100),

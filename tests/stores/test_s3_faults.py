@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 
-from contracts.store_bodies import all_keys, body, new_key, read_all, some_bytes
+from contracts.store_bodies import all_keys, block_of, body, new_key, read_all, some_bytes
 from contracts.store_bucket import BucketBackdoor, opened, settings_for
+from imaged.core.block import Block
 from imaged.core.errors import BlobMissing, MarkerRefused, StoreError, WriteDiscarded
 from imaged.core.limits import MIB
 from imaged.core.place_marker import (
@@ -26,6 +27,7 @@ from imaged.core.place_marker import (
     PlaceKind,
     write_marker_text,
 )
+from imaged.stores.s3 import writer
 from imaged.stores.s3.client import RetryState
 from imaged.stores.s3.parts import StreamedPart
 from imaged.stores.s3.settings import S3Settings, S3Tuning
@@ -226,7 +228,10 @@ async def test_a_streamed_part_that_was_damaged(
     assert await door.objects() == []
 
 
-@pytest.mark.parametrize("fault", [Fault.PAGE, Fault.NOTHING, Fault.OTHER_TAG, Fault.NOTHING_AFTER])
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.PAGE, Fault.NOTHING, Fault.EMPTY_TAG, Fault.OTHER_TAG, Fault.NOTHING_AFTER],
+)
 @pytest.mark.parametrize("call", ["put_object", "complete_multipart_upload"])
 async def test_an_answer_without_a_result_is_no_success(
     attempt: Attempt, proxy: FaultProxy, call: str, fault: Fault
@@ -242,6 +247,31 @@ async def test_an_answer_without_a_result_is_no_success(
 
     assert succeeded == (fault is Fault.NOTHING_AFTER)
     assert proxy.calls.count(call) == 1 if succeeded else call in proxy.calls
+
+
+@pytest.mark.parametrize(
+    ("write_id", "size_bytes"), [(UUID(int=2), len(SMALL)), (UUID(int=1), len(SMALL) - 1)]
+)
+async def test_only_our_own_object_of_our_size_is_a_success(
+    store: S3Store,
+    proxy: FaultProxy,
+    door: BucketBackdoor,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    write_id: UUID,
+    size_bytes: int,
+) -> None:
+    """Where an answer proves nothing, an object that is there may be another attempt's, or cut."""
+    monkeypatch.setattr(writer, "uuid4", lambda: UUID(int=1))
+    proxy.plan = fail("put_object", 0, Fault.NOTHING)
+    key, mark = new_key(), {writer.WRITE_ID_METADATA: write_id.hex}
+
+    async def overtaken() -> AsyncIterator[Block]:
+        await door.call("put_object", key, Body=SMALL[:size_bytes], Metadata=mark)
+        yield block_of(SMALL)
+
+    with pytest.raises(StoreError, match="does not have it"):
+        await store.put(key, overtaken(), len(SMALL))
 
 
 @pytest.mark.parametrize("fault", [Fault.PAGE, Fault.NOTHING])
@@ -571,6 +601,18 @@ async def test_a_delete_fails(
 
     assert await door.objects() == []
     assert await door.uploads() == {}
+
+
+@pytest.mark.parametrize("call", ["abort_multipart_upload", "delete_object"])
+async def test_what_is_gone_is_deleted(store: S3Store, proxy: FaultProxy, call: str) -> None:
+    """S3 answers 204 to the delete of a missing object, and NoSuchUpload to the abort of a missing
+    upload; some servers answer NoSuchKey to both.
+    """
+    proxy.plan = fail(call, 0, Fault.NO_KEY, for_ever=True)
+
+    await store.delete(new_key(), "recorded")
+
+    assert call in proxy.calls
 
 
 async def test_a_store_that_does_not_list_uploads(

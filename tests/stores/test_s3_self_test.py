@@ -88,6 +88,8 @@ async def test_a_rehearsal_makes_every_call(proxy: FaultProxy) -> None:
         ("list_objects_v2", 0, Fault.UNSIGNED, "proxy changes the Host header or the path"),
         ("list_objects_v2", 0, Fault.NOWHERE, "proxy changes the path"),
         ("list_multipart_uploads", 0, Fault.NO_UPLOADS, "does not list the uploads"),
+        ("list_multipart_uploads", 1, Fault.EMPTY_LIST, "does not list an upload"),
+        ("list_objects_v2", 2, Fault.EMPTY_LIST, "does not list an object"),
         ("get_object", 0, Fault.NO_RANGES, "instead of the requested range"),
         ("head_object", 0, Fault.UNNOTED, "x-amz-meta"),
         ("delete_object", 0, Fault.PRETENDED, "still has an object that was deleted"),

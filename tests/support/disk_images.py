@@ -240,10 +240,15 @@ def iso(blocks: int = 200) -> bytes:
     return bytes(image)
 
 
-def udf(block_bytes: int = 2048, marks: Sequence[bytes] = (b"BEA01", b"NSR02", b"TEA01")) -> bytes:
-    """A disc with UDF alone: its recognition sequence begins behind 32 KiB."""
-    image = bytearray(MIB)
-    for place, mark in enumerate(marks):
+def udf(
+    block_bytes: int = 2048,
+    marks: Sequence[bytes] = (b"BEA01", b"NSR02", b"TEA01"),
+    disc: bytes = bytes(MIB),
+) -> bytes:
+    """A disc with UDF: its recognition sequence begins behind 32 KiB, or that of ``disc``."""
+    image = bytearray(disc)
+    first = int(b"CD001" in disc)
+    for place, mark in enumerate(marks, first):
         at = 32 * KIB + place * block_bytes
         image[at : at + 7] = b"\0" + mark + b"\1"
     return bytes(image)

@@ -42,6 +42,7 @@ class Fault(StrEnum):
     PAGE = "200 with a page of the web"
     NOTHING = "200 with nothing, before"
     NOTHING_AFTER = "200 with nothing, after"
+    EMPTY_TAG = "200 with an empty tag, before"
     OTHER_TAG = "200 with the tag of other bytes, before"
     EMPTY_LIST = "200 with a list that is empty"
     SAME_PAGE = "200 with a list that goes on where it began"
@@ -49,6 +50,7 @@ class Fault(StrEnum):
     NOWHERE = "404 from a proxy before"
     FULL = "403 because of a quota"
     NO_UPLOADS = "404 as rclone answers a list of uploads"
+    NO_KEY = "404 as for an object that is missing"
     UNSIGNED = "403 as where a proxy changes what is signed"
     UNNOTED = "answered without metadata"
     NO_CONDITIONS = "501 where there is a condition"
@@ -72,6 +74,7 @@ FAULT_STATUSES = {
     Fault.PRETENDED: ("204 No Content", ""),
     Fault.FULL: ("403 Forbidden", "QuotaExceeded"),
     Fault.NO_UPLOADS: ("404 Not Found", "NoSuchUpload"),
+    Fault.NO_KEY: ("404 Not Found", "NoSuchKey"),
     Fault.UNSIGNED: ("403 Forbidden", "SignatureDoesNotMatch"),
 }
 CARRIED_OUT = {
@@ -91,6 +94,7 @@ EMPTY_LISTS = {
         b"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>"
     ),
 }
+EMPTY_TAG = b"<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>"
 SAME_PAGES = {  # as Swift 2.38 gives of uploads, one by one
     "list_objects_v2": (
         b"<ListBucketResult><IsTruncated>true</IsTruncated>"
@@ -346,6 +350,7 @@ MADE_UP = {
     Fault.PAGE: _answer_of("200 OK", b"<html></html>"),
     Fault.NOTHING: _answer_of("200 OK"),
     Fault.NOTHING_AFTER: _answer_of("200 OK"),
+    Fault.EMPTY_TAG: _answer_of("200 OK", EMPTY_TAG),
     Fault.OTHER_TAG: _answer_of("200 OK", header=f'ETag: "{"0" * 32}"'),
     Fault.TOO_LONG: _answer_of("413 Request Entity Too Large", b"<html></html>"),
     Fault.NOWHERE: _answer_of("404 Not Found", b"<html></html>"),
