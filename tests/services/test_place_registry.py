@@ -9,10 +9,12 @@ from uuid import UUID, uuid4
 import anyio
 import pytest
 
+from imaged.config.stores import StoresSection
 from imaged.core.blob import make_key
-from imaged.core.errors import CatalogMissing, StoreError, WrongPlace
+from imaged.core.errors import CatalogMissing, StoreError, StoreFull, WrongPlace
 from imaged.core.place_marker import Marker, PlaceKind, PlaceState
 from imaged.daemon.drivers import require_nothing_held, take_inventory
+from imaged.daemon.places import open_stores
 from imaged.services.marked_places import PlaceRegistry
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryMarker
@@ -36,6 +38,27 @@ async def test_an_empty_place_is_marked_once(cluster: Cluster) -> None:
     assert first == again == cluster.near.place.marker
     assert (known.place_id, known.name, known.is_marked) == (first.place_id, "near", True)
     assert first.catalog_id == await cluster.catalog.get_id()
+
+
+async def test_a_full_store_is_opened_and_marked_at_a_later_start(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads, and the deletes that free space, must work until then."""
+    store, places = cluster.near, PlaceRegistry(cluster.catalog)
+    folder = {"type": "filesystem", "path": "/nonexistent"}
+    section = StoresSection.model_validate({"default": "near", "near": folder})
+
+    async def refuse(_marker: Marker) -> None:
+        raise StoreFull("near", "has no room")
+
+    with monkeypatch.context() as full:
+        full.setattr(store.place, "write_marker", refuse)
+        opened = await open_stores(section, {"near": store}, places)
+    assert opened.pick("near") is store
+    assert store.place.marker is None
+
+    await open_stores(section, {"near": store}, places)
+    assert store.place.marker is not None
 
 
 async def test_two_catalogs_never_have_one_place(cluster: Cluster) -> None:
