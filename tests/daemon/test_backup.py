@@ -112,8 +112,10 @@ def test_secrets_of_systemd_are_in_it_and_variables_by_name(
     installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A credential has no path to be put back to; the value of a variable may be a secret."""
-    (tmp_path / "catalog.password").write_text("made-up")
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "catalog.password").write_text("made-up")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     monkeypatch.setenv("IMAGED_SCRUBBER__DELAY", "12h")
 
     made = installation.back_up(with_bytes=False)
