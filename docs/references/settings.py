@@ -16,7 +16,8 @@ Made from the code by `make docs`; do not edit.
 
 `/etc/imaged/imaged.toml` (or the file that `--config` names) is read first, then every
 `conf.d/*.toml` beside it in the order of their names, then the environment. Later values
-override earlier ones, key by key. Unknown keys are errors. `imaged check-config` checks.
+override earlier ones, key by key. Unknown keys are errors. `imaged check-config` checks, and
+`imaged config` prints the effective settings with the place that each comes from.
 
 Durations are strings with units (`w`, `d`, `h`, `m`, `s`, `ms`): `"30s"`, `"1h30m"`.
 Sizes too (`B`, `KiB` … `PiB`, `KB` … `PB`): `"256MiB"`, `"1TB"`. `"0"` is valid for both.

@@ -49,6 +49,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "version": "Print the version.",
     },
     "Set up": {
+        "config": "Print the effective settings, and where each comes from.",
         "check-config": "Report all mistakes in the configuration.",
         "backup": "Back up the catalog, the configuration and its keys.",
         "restore-backup": "Check a backup, and put it back.",

@@ -91,6 +91,10 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "imaged version": "as --version prints it",
         "imaged version --json": "with the version of Python",
     },
+    "config": {
+        "imaged config --no-defaults": "what is set, in which file and line",
+        "imaged config scrubber.delay --json": "one setting, for programs",
+    },
     "check-config": {
         "imaged check-config": "before a reload",
         "imaged check-config --config new.toml": "before it is put in place",

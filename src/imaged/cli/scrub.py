@@ -52,9 +52,9 @@ def scrub(
         for trouble in troubles:
             print_failure(trouble)
         return EXIT_PROBLEMS if report.failed or troubles else 0
-    from imaged.cli.serve import run_daemon
+    from imaged.cli.serve import COMMAND_ROLES, run_daemon
 
-    run_daemon(file, roles=("scrubber",), as_json=as_json)
+    run_daemon(file, roles=COMMAND_ROLES["scrub"], as_json=as_json)
     return 0
 
 

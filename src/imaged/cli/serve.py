@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,9 @@ from imaged.cli.output import status_of, tells_failed_start
 
 if TYPE_CHECKING:
     from imaged.config.sections import Role
+
+#: The roles of services that have less than ``imaged serve``, whatever the configuration says.
+COMMAND_ROLES: Mapping[str, Sequence[Role]] = {"scrub": ("scrubber",), "work": ("tasks",)}
 
 
 @click.command()
@@ -38,7 +41,7 @@ def work(file: Path | None, *, as_json: bool) -> None:
     For machines that do nothing else: a daemon with the role "tasks" has a process for them anyway.
     Any number may run side by side, and beside daemons. --json is log.format = "json".
     """
-    run_daemon(file, roles=("tasks",), as_json=as_json)
+    run_daemon(file, roles=COMMAND_ROLES["work"], as_json=as_json)
 
 
 def run_daemon(

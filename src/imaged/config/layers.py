@@ -16,6 +16,11 @@ from imaged.config.model import KeyPath, field_at_path
 from imaged.config.problems import Mistake, Problem
 from imaged.config.types import SQLITE_PREFIX, looks_absolute
 
+#: Origins of layers that are no files.
+ENVIRONMENT = "environment"
+CREDENTIALS = "credentials"
+COMMAND_LINE = "command line"
+
 ENVIRONMENT_PREFIX = "IMAGED_"
 ENVIRONMENT_DELIMITER = "__"
 
@@ -25,7 +30,9 @@ CLIENT_VARIABLES = frozenset({"IMAGED_URL", "IMAGED_TOKEN", "IMAGED_CA_FILE"})
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The settings of one file, or of the environment. ``text``: that of the file."""
+    """The settings of one file, of the environment, of credentials or of the command line.
+    ``text``: that of the file, or the command.
+    """
 
     origin: str
     values: Mapping[str, Any]
@@ -40,6 +47,28 @@ class Layer:
             values = values[key]
         return True
 
+    @property
+    def source(self) -> str:
+        """Its kind: ``"file"``, or the origin of what is no file."""
+        return self.origin if self.origin in {ENVIRONMENT, CREDENTIALS, COMMAND_LINE} else "file"
+
+    def value(self, path: KeyPath) -> Any:
+        """The value of a path that this layer sets."""
+        values: Any = self.values
+        for key in path:
+            values = values[key]
+        return values
+
+    def place(self, path: KeyPath) -> str:
+        """Where a path is set, for people: the file and its line, the variable, the credential of
+        systemd or the command.
+        """
+        if self.origin == ENVIRONMENT:
+            return variable(path)
+        if self.origin == CREDENTIALS:
+            return f"credential {'.'.join(path).removesuffix('_file')}"
+        return self.text if self.origin == COMMAND_LINE else f"{self.origin}:{self.line(path)}"
+
     def line(self, path: KeyPath) -> int | None:
         """The line that sets the path, or the longest part of it."""
         return line_of(self.text, path)
@@ -47,7 +76,7 @@ class Layer:
     def problem(self, mistake: Mistake) -> Problem:
         """A problem that names the key as the operator wrote it, and its line."""
         path, what, value = mistake.path, mistake.what, mistake.value
-        if self.origin == "environment":
+        if self.origin == ENVIRONMENT:
             return Problem(self.origin, variable(path), what, None, value)
         return Problem(self.origin, ".".join(path), what, self.line(path), value)
 
@@ -147,10 +176,10 @@ def read_environment(environment: Mapping[str, str]) -> tuple[Layer, list[Proble
         path = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split(ENVIRONMENT_DELIMITER))
         if len(path) == 1 or not all(path):
             what = f"must be {ENVIRONMENT_PREFIX}SECTION{ENVIRONMENT_DELIMITER}KEY"
-            problems.append(Problem("environment", name, what))
+            problems.append(Problem(ENVIRONMENT, name, what))
             continue
         set_at_path(values, path, _parse_variable(environment[name], path))
-    return Layer("environment", values), problems
+    return Layer(ENVIRONMENT, values), problems
 
 
 def _parse_variable(text: str, path: KeyPath) -> object:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from imaged import DEFAULT_CONFIG_FILE
 from imaged.config.layers import (
+    ENVIRONMENT,
     Layer,
     existing_files,
     is_variable_of_settings,
@@ -115,7 +116,7 @@ class Sources:
         layer = layer_that_set(path, self.layers) if self.layers else None
         if layer is None or problem.line is not None or not layer.holds(path):
             return problem
-        if layer.origin == "environment":
+        if layer.origin == ENVIRONMENT:
             return replace(problem, origin=layer.origin, key=variable(path))
         return replace(problem, origin=layer.origin, line=layer.line(path))
 

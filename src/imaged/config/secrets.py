@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from imaged.config.layers import Layer, set_at_path, variable
+from imaged.config.layers import CREDENTIALS, Layer, set_at_path, variable
 from imaged.config.model import SECTIONS, KeyPath, field_at_path
 from imaged.config.problems import Mistake, Problem
 from imaged.config.sections import is_secret
 
-CREDENTIALS = "credentials"
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 CATALOG_URL_PATH = ("catalog", "url")
 
