@@ -15,10 +15,14 @@ from references.markdown import MADE, code, table
 
 ENVIRONMENT: Mapping[str, str] = {
     "IMAGED_SECTION__KEY": "A setting, such as IMAGED_SCRUBBER__DELAY; it overrides the files.",
-    "IMAGED_URL, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT": "The service of push, pull, ls, "
-    "show, set and rm; the first variable that is set.",
-    "IMAGED_TOKEN, OS_TOKEN": "The token of these commands; --token-file overrides it.",
-    "IMAGED_CA_FILE, OS_CACERT": "Certificates (PEM) that these commands trust.",
+    "IMAGED_URL, IMAGED_PROFILE, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT": "The service of push, "
+    "pull, ls, show, set and rm, or the name of its profile; the first variable that is set.",
+    "OS_CLOUD, OS_CLIENT_CONFIG_FILE, OS_CLIENT_SECURE_FILE": "The cloud of these commands "
+    "without a login, its clouds.yaml and its secure.yaml.",
+    "IMAGED_TOKEN, OS_TOKEN": "The token of these commands, unless the service is that of a "
+    "profile or a cloud; --token-file overrides it.",
+    "IMAGED_CA_FILE, OS_CACERT": "Certificates (PEM) that these commands trust, likewise.",
+    "XDG_CONFIG_HOME": "The folder of imaged/profiles.toml; default: ~/.config.",
 }
 EXIT_CODES: Mapping[str, str] = {
     "0": "Done.",
@@ -35,6 +39,7 @@ DOCTOR_EXIT_CODES: Mapping[str, str] = {
 FILES: Mapping[str, str] = {
     "/etc/imaged/imaged.toml": "The configuration.",
     "/etc/imaged/conf.d/*.toml": "Additional settings, in the order of the names.",
+    "~/.config/imaged/profiles.toml": "The servers and tokens of imaged login.",
 }
 ERRORS = (
     "With --json, an error is one object on standard output: error, a sentence; remedy, "

@@ -62,6 +62,9 @@ WITHOUT_PLACE: dict[str, tuple[str, ...]] = {
     "token": ("--user", "ann", "--project", "web"),
     "completion": ("bash",),
     "version": (),
+    "login": ("http://127.0.0.1:1",),
+    "profiles": (),
+    "logout": (),
 }
 ENDLESS = {"serve", "work"}
 
@@ -185,7 +188,11 @@ def test_a_usage_error_is_json_too() -> None:
 def test_variables_of_clients_are_no_settings(workspace: Workspace) -> None:
     """A daemon starts although the variables of clients are set."""
     done = workspace.imaged(
-        "check-config", IMAGED_URL="http://x", IMAGED_TOKEN="t", IMAGED_CA_FILE="/f"
+        "check-config",
+        IMAGED_URL="http://x",
+        IMAGED_TOKEN="t",
+        IMAGED_CA_FILE="/f",
+        IMAGED_PROFILE="x",
     )
 
     assert done.returncode == 0, done.stderr

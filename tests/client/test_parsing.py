@@ -110,7 +110,8 @@ def test_wrong_tokens_are_refused(token: str) -> None:
 )
 def test_the_address_of_the_service(environment: dict[str, str], url: str) -> None:
     """Variables win over the configuration; a wrong configuration is ignored."""
-    assert TransferOptions().endpoint(environment).url == url
+    elsewhere = environment | {"XDG_CONFIG_HOME": "/nonexistent"}
+    assert TransferOptions().endpoint(elsewhere).url == url
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ from support.imaged_process import ImagedProcess, Invocation, run_imaged
 from support.ports import reserve_port
 from support.waiting import until
 
+#: Beginnings of the names of variables that imaged reads.
+_CONFIGURING = ("IMAGED_", "OS_", "XDG_CONFIG_")
+
 #: Leases so short that a test can wait for them.
 FAST_SETTINGS: Mapping[str, Mapping[str, object]] = {
     "auth": {"method": "none"},
@@ -192,8 +195,9 @@ def _peak_kib(pid: int) -> int:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment, without what would configure imaged."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("IMAGED_")}
+    """The environment, without what would configure imaged, or the servers that this user uses."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_CONFIGURING)}
+    return {**kept, "XDG_CONFIG_HOME": "/nonexistent"}
 
 
 def _section(name: str, keys: Mapping[str, object]) -> str:

@@ -33,6 +33,7 @@ _PLAYED = {
           tasks)
             command=$2; shift 2
             exec {imaged} tasks "$command" --config {etc}/imaged.toml "$@" ;;
+          login | logout | profiles | push | pull | ls | show | set | rm) exec {imaged} "$@" ;;
           *) command=$1; shift; exec {imaged} "$command" --config {etc}/imaged.toml "$@" ;;
         esac""",
     "systemctl": """

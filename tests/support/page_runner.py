@@ -50,6 +50,7 @@ class PageRunner:
         self.environment = {
             **{name: text for name, text in clean_environment().items() if not _OURS.match(name)},
             "HOME": str(self.folder),
+            "XDG_CONFIG_HOME": str(self.folder / ".config"),
             "IMAGED_API__BIND": f"127.0.0.1:{self._port}",
             "IMAGED_CLAIMS__LEASE": "2s",  # the pages wait for the end of one
             "IMAGED_CLAIMS__RENEW_EVERY": "500ms",

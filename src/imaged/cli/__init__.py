@@ -41,6 +41,11 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "restore": "Restore a deleted image, with everything that it had.",
         "purge": "Scrub a deleted image now.",
     },
+    "Servers that you use": {
+        "login": "Remember a server and your token, for the commands that ask it.",
+        "profiles": "List the remembered servers.",
+        "logout": "Forget a server and its token.",
+    },
     "See what is going on": {
         "status": "Show the instances, their work, and what waits.",
         "tasks": "List tasks, show one, or cancel it.",
@@ -70,6 +75,7 @@ SHARED_MODULES: Mapping[str, str] = {
     "purge": "pending",
     "restore_backup": "backup",
     "work": "serve",
+    **dict.fromkeys(("profiles", "logout"), "login"),
     **dict.fromkeys(("ls", "show", "set", "rm"), "images"),
 }
 

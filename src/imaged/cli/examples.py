@@ -59,6 +59,18 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         f"imaged purge {IMAGE}": "an image of `imaged pending`, after a question",
         f"imaged purge {IMAGE} --yes": "without the question",
     },
+    "login": {
+        "imaged login https://images.example.net": "it asks for the token",
+        "imaged login unix:/run/imaged/api.sock --profile here": "with a name of your choice",
+    },
+    "profiles": {
+        "imaged profiles": "and which one commands use",
+        "imaged profiles --default here": "use another one",
+    },
+    "logout": {
+        "imaged logout": "the one that commands use",
+        "imaged logout images.example.net": "another one",
+    },
     "status": {
         "imaged status": "once",
         "imaged status --watch 5s": "until Ctrl-C",

@@ -1,9 +1,13 @@
 """What commands that ask a service share: their options, and progress on a terminal.
 
-The service's address is ``--url``; else IMAGED_URL, OS_IMAGE_ENDPOINT_OVERRIDE or OS_ENDPOINT; else
-where the daemon of the local configuration listens; else http://127.0.0.1:9292. The token is in the
-file of ``--token-file``; else in IMAGED_TOKEN or OS_TOKEN: never in the command line, which every
-user of the machine can read.
+The service is, in this order: that of an option (``--url``, ``--profile``, ``--config``); of a
+variable (IMAGED_URL, IMAGED_PROFILE, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT); the one that `imaged
+login` remembered; the cloud of OS_CLOUD; the daemon of the local configuration;
+http://127.0.0.1:9292.
+
+A profile or a cloud has a token of its own, which goes nowhere else, and no other one goes there,
+unless ``--token-file`` names it. For the other addresses it is in IMAGED_TOKEN or OS_TOKEN: never
+in the command line, which every user of the machine can read.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from imaged.server.settings import Address
 
 URL_VARIABLES = ("IMAGED_URL", "OS_IMAGE_ENDPOINT_OVERRIDE", "OS_ENDPOINT")
+PROFILE_VARIABLE = "IMAGED_PROFILE"
 TOKEN_VARIABLES = ("IMAGED_TOKEN", "OS_TOKEN")
 CA_FILE_VARIABLES = ("IMAGED_CA_FILE", "OS_CACERT")
 
@@ -40,19 +45,26 @@ _SERVICE_OPTIONS = (
         "--ca-file",
         metavar="FILE",
         type=FILE_TYPE,
-        help="Certificates (PEM) to trust; default: IMAGED_CA_FILE, OS_CACERT, the system's.",
+        help="Certificates (PEM) to trust; default: the profile's, IMAGED_CA_FILE, OS_CACERT, the "
+        "system's.",
     ),
     click.option(
         "--token-file",
         metavar="FILE",
         type=FILE_TYPE,
-        help="The file with your token; default: IMAGED_TOKEN or OS_TOKEN.",
+        help="The file with your token; default: the profile's, IMAGED_TOKEN or OS_TOKEN.",
+    ),
+    click.option(
+        "--profile",
+        metavar="NAME",
+        help="A server that `imaged login` remembered, or a cloud of clouds.yaml; default: "
+        "IMAGED_PROFILE, or the last login.",
     ),
     click.option(
         "--url",
         metavar="URL",
-        help="The service: http(s)://host:port or unix:/path; default: IMAGED_URL, "
-        "OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT, or the configuration's first address.",
+        help="The service: http(s)://host:port or unix:/path; default: IMAGED_URL, the profile, "
+        "the cloud of OS_CLOUD, or the configuration's first address.",
     ),
 )
 _TRANSFER_OPTIONS = (
@@ -77,6 +89,7 @@ class TransferOptions:
 
     tries: int = DEFAULT_TRIES
     url: str | None = None
+    profile: str | None = None
     token_file: Path | None = None
     ca_file: Path | None = None
     file: Path | None = None  # of the configuration
@@ -89,18 +102,49 @@ class TransferOptions:
         return not (self.quiet or self.as_json)
 
     def endpoint(self, environment: Mapping[str, str] = os.environ) -> Endpoint:
-        """The endpoint to use. Raises EndpointInvalid; ConfigInvalid for the file of --config."""
+        """The endpoint to use. Raises EndpointInvalid, ProfileInvalid; ConfigInvalid for the file
+        of --config.
+        """
         from imaged.client.http_session import read_endpoint, read_token
 
-        trusted = self.ca_file or _first(environment, CA_FILE_VARIABLES)
-        token = _first(environment, TOKEN_VARIABLES)
+        server = self._named_server(environment)
+        if server is None:
+            trusted = _first(environment, CA_FILE_VARIABLES)
+            server = read_endpoint(
+                self._address(environment),
+                token=_first(environment, TOKEN_VARIABLES) if self.token_file is None else None,
+                ca_file=Path(trusted) if trusted and self.ca_file is None else None,
+            )
         return read_endpoint(
-            self.url
-            or _first(environment, URL_VARIABLES)
-            or _local_address(self.file, environment),
-            token=token if self.token_file is None else read_token(self.token_file),
-            ca_file=None if trusted is None else Path(trusted),
+            str(server),
+            token=server.token if self.token_file is None else read_token(self.token_file),
+            ca_file=self.ca_file or server.ca_file,
         )
+
+    def _named_server(self, environment: Mapping[str, str]) -> Endpoint | None:
+        """The server of the profile or cloud, unless an address goes before it."""
+        from imaged.client import profiles
+
+        if self.profile is not None:
+            if self.url is not None:
+                raise click.UsageError("--url and --profile both name the service: use one.")
+            return profiles.find_server(self.profile, environment)
+        if self.url or self.file or environment.get(URL_VARIABLES[0]):
+            return None
+        if named := environment.get(PROFILE_VARIABLE):
+            return profiles.find_server(named, environment)
+        if _first(environment, URL_VARIABLES):
+            return None
+        remembered = profiles.read_profiles(profiles.profiles_file(environment))
+        if remembered.default is not None:
+            return remembered.servers[remembered.default]
+        cloud = environment.get(profiles.CLOUD_VARIABLE)
+        return profiles.read_cloud(cloud, environment) if cloud else None
+
+    def _address(self, environment: Mapping[str, str]) -> str:
+        """The address that is given, or that of the local daemon."""
+        named = None if self.file else _first(environment, URL_VARIABLES)
+        return self.url or named or _local_address(self.file, environment)
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress]:

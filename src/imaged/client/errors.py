@@ -25,6 +25,10 @@ class EndpointInvalid(ClientError):
     """The address, the token's file or the certificates cannot be used."""
 
 
+class ProfileInvalid(ClientError):
+    """A remembered server, or a cloud of clouds.yaml, cannot be used."""
+
+
 class ConnectionFailed(ClientError):
     """No service answered, or the connection broke."""
 

@@ -24,8 +24,8 @@ COMMAND_LINE = "command line"
 ENVIRONMENT_PREFIX = "IMAGED_"
 ENVIRONMENT_DELIMITER = "__"
 
-#: Variables of `imaged push` and `imaged pull`, which are not settings.
-CLIENT_VARIABLES = frozenset({"IMAGED_URL", "IMAGED_TOKEN", "IMAGED_CA_FILE"})
+#: Variables of commands that ask a service, such as `imaged push`, which are not settings.
+CLIENT_VARIABLES = frozenset({"IMAGED_URL", "IMAGED_TOKEN", "IMAGED_CA_FILE", "IMAGED_PROFILE"})
 
 
 @dataclass(frozen=True, slots=True)
