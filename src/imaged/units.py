@@ -99,10 +99,23 @@ def format_size(size_bytes: int) -> str:
 
 def approximate_size(size_bytes: int) -> str:
     """Return a size with one decimal, such as "1.5 GiB"."""
-    for unit in ("TiB", "GiB", "MiB", "KiB"):
-        if size_bytes >= SIZE_UNITS[unit]:
-            return f"{size_bytes / SIZE_UNITS[unit]:.1f} {unit}"
-    return f"{size_bytes} B"
+    unit = _unit(size_bytes)
+    return f"{_in_unit(size_bytes, unit)} {unit}"
+
+
+def approximate_sizes(part_bytes: int, whole_bytes: int) -> str:
+    """Return two sizes in the unit of the larger one: "0.5 of 1.5 GiB"."""
+    unit = _unit(whole_bytes)
+    return f"{_in_unit(part_bytes, unit)} of {_in_unit(whole_bytes, unit)} {unit}"
+
+
+def _unit(size_bytes: int) -> str:
+    units = ("TiB", "GiB", "MiB", "KiB")
+    return next((unit for unit in units if size_bytes >= SIZE_UNITS[unit]), "B")
+
+
+def _in_unit(size_bytes: int, unit: str) -> str:
+    return str(size_bytes) if unit == "B" else f"{size_bytes / SIZE_UNITS[unit]:.1f}"
 
 
 def approximate_duration(duration: timedelta) -> str:

@@ -21,7 +21,7 @@ from imaged.client.http_session import error_message, read_endpoint
 from imaged.client.image_api import read_record
 from imaged.client.push import RemoteState, remote_state
 from imaged.client.transfer import retry_pauses
-from imaged.client.upload_source import COMPRESSED, SIGNATURES, choose_formats
+from imaged.client.upload_source import COMPRESSED, SIGNATURES, Formats, choose_formats
 from imaged.config.types import parse_address
 from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
 from imaged.core.lifecycle import Status
@@ -62,7 +62,24 @@ def test_formats_of_compressed_files_are_not_guessed(mark: bytes, packing: str) 
     with pytest.raises(FileUnusable, match=packing):
         choose_formats(mark, "a.raw")
     assert choose_formats(mark, "a.raw", "qcow2", "compressed").why == ""
-    assert choose_formats(mark, "a.raw", "raw").container == "bare"
+    assert choose_formats(mark, "a.raw", "raw") == Formats("raw", "bare")
+
+
+@pytest.mark.parametrize(
+    ("disk", "container", "name", "expected"),
+    [
+        ("raw", None, "a.img", Formats("raw", "bare")),
+        ("vmdk", None, "a.ova", Formats("vmdk", "ova")),
+        ("aki", None, "vmlinuz", Formats("aki", "aki")),
+        ("qcow2", "docker", "a.img", Formats("qcow2", "docker")),
+        (None, "docker", "a.img", Formats("qcow2", "docker", "by its content")),
+    ],
+)
+def test_what_is_told_is_not_guessed(
+    disk: str | None, container: str | None, name: str, expected: Formats
+) -> None:
+    """A reason is that of a guess."""
+    assert choose_formats(b"QFI\xfb" + b"\0" * 99, name, disk, container) == expected
 
 
 @pytest.mark.parametrize(

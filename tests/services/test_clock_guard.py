@@ -158,10 +158,15 @@ async def test_a_start_with_a_wrong_clock_is_noticed(cluster: Cluster, clock: Se
         assert not await scrub(one)
         assert one.clock.troubles
         await anyio.sleep(60)
+    newest = cluster.node("newest", delay=DELAY)
+    preview = await newest.scrubber.preview()
+    assert preview.waits_for_clock
+    assert [image.id for image in preview.images] == [A]
     clock.ahead = timedelta(0)
     assert not await scrub(restarted)
 
     assert not restarted.clock.troubles
+    assert not (await newest.scrubber.preview()).waits_for_clock
     assert (await cluster.image(A)).status is Status.PENDING_DELETE
 
 

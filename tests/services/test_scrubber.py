@@ -239,10 +239,15 @@ async def test_a_record_that_waits_for_its_bytes_is_not_buried(cluster: Cluster)
 
 
 async def test_a_preview_touches_nothing(cluster: Cluster) -> None:
-    """It says what would expire and what is doomed, and that is all that it does."""
+    """It says what would go now, and that is all that it does."""
     await cluster.active(A)
-    await cluster.active(B)
+    due = (await cluster.active(B)).locations[0].key
+    stuck = (await cluster.active(image_id(3))).locations[0].key
     node = cluster.node(delay=NOW)
+    await node.delete(image_id(3), delayed=False)
+    await cluster.node(
+        "broken", near=override_calls(cluster.near, delete=store_fails)
+    ).scrubber.run_due()
     await node.delete(A)
     await node.delete(B, delayed=False)
     before = (dict(cluster.catalog.images), dict(cluster.catalog.blobs), cluster.keys)
@@ -250,7 +255,9 @@ async def test_a_preview_touches_nothing(cluster: Cluster) -> None:
     preview = await node.scrubber.preview()
 
     assert [image.id for image in preview.images] == [A]
-    assert [blob.state for blob in preview.blobs] == [BlobState.DOOMED]
+    assert [(blob.key, blob.state) for blob in preview.blobs] == [(due, BlobState.DOOMED)]
+    assert [(blob.key, blob.failures) for blob in preview.later] == [(stuck, 1)]
+    assert not preview.waits_for_clock
     assert before == (cluster.catalog.images, cluster.catalog.blobs, cluster.keys)
     assert (await node.scrubber.run_due()).expired == 1
 

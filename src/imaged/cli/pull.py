@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from imaged.cli.output import print_json
-from imaged.cli.transfers import TransferOptions, transfer_options
+from imaged.cli.transfers import TransferOptions, transfer_options, transfer_summary
 
 if TYPE_CHECKING:
     from imaged.client.http_session import Endpoint
@@ -44,9 +46,12 @@ def pull(
     """
     endpoint = options.endpoint()
     with options.progress(image) as progress:
+        begun = monotonic()
         record, place, done = _pull(endpoint, image, output, options.tries, progress, force=force)
-        if done.verified_by is None:
-            progress.note("The service has no digest of the image, so nothing could be compared.")
+        took = timedelta(seconds=monotonic() - begun)
+    if options.shows_progress:
+        size = (record.size_bytes or 0) - done.resumed_at_bytes
+        click.echo(transfer_summary(size, took, done.verified_by, done.tries), err=True)
     is_pipe = place == PIPE
     if options.as_json:
         print_json(_facts(record, place, done), to_stderr=is_pipe)

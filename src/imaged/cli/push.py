@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +13,7 @@ import click
 from imaged.cli.completion import complete_store
 from imaged.cli.options import F
 from imaged.cli.output import print_json, printable
-from imaged.cli.transfers import TransferOptions, transfer_options
+from imaged.cli.transfers import TransferOptions, transfer_options, transfer_summary
 from imaged.core.attributes import NOTICE
 from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
 
@@ -122,7 +124,12 @@ def push(
     wish = PushRequest(attributes, image_id, store, options.tries, replaces=replaces)
     endpoint = options.endpoint()
     with options.progress(default_name or "image") as progress:
+        begun = monotonic()
         done = _push(endpoint, source, wish, progress)
+        took = timedelta(seconds=monotonic() - begun)
+    if options.shows_progress:
+        size = done.record.size_bytes or 0
+        click.echo(transfer_summary(size, took, done.verified_by, done.tries), err=True)
     notice = done.record.all.get(NOTICE)
     if isinstance(notice, str) and options.shows_progress:
         click.echo(printable(notice), err=True)

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from imaged.cli import EXIT_PROBLEMS
 from imaged.cli.options import config_option, json_option, verbose_option
-from imaged.cli.output import local_time, print_failure, print_json, print_table, tells_failed_start
-from imaged.units import pluralize
+from imaged.cli.output import (
+    local_time,
+    moment,
+    print_failure,
+    print_json,
+    print_table,
+    tells_failed_start,
+)
+from imaged.units import approximate_size, pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from imaged.config import Config
+    from imaged.core.blob import Blob
+    from imaged.core.image import Image
     from imaged.daemon.drivers import Drivers
     from imaged.services.scrubber import ScrubPreview, ScrubReport
 
@@ -88,37 +97,32 @@ def _confirm_clock(file: Path | None) -> None:
 
 
 def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:
-    images = [
-        {"id": image.id, "name": image.name, "owner": image.owner, "bytes": image.charge_bytes}
-        for image in preview.images
-    ]
-    blobs = [
-        {
-            "store": blob.store,
-            "key": blob.key,
-            "bytes": blob.size_bytes,
-            "due_at": blob.due_at and blob.due_at.isoformat(),
-            "failures": blob.failures,
-            "last_error": blob.last_error,
-        }
-        for blob in preview.blobs
-    ]
     if as_json:
-        print_json({"images": images, "blobs": blobs})
+        print_json(
+            {
+                "images": [_image_facts(image) for image in preview.images],
+                "blobs": [_blob_facts(blob) for blob in preview.blobs],
+                "later": [_blob_facts(blob) for blob in preview.later],
+                "waits_for_clock": preview.waits_for_clock,
+            }
+        )
         return
     print_table(
-        f"{pluralize(len(images), 'deleted image')} whose delay is over",
-        ("image", "name", "owner", "bytes"),
-        ([str(value or "") for value in image.values()] for image in images),
+        f"{pluralize(len(preview.images), 'deleted image')} whose delay is over",
+        ("image", "name", "owner", "size"),
+        (
+            (image.id, image.name or "", image.owner, approximate_size(image.charge_bytes))
+            for image in preview.images
+        ),
     )
     print_table(
-        f"{pluralize(len(blobs), 'blob')} that no image needs",
-        ("store", "key", "bytes", "due", "failures", "last error"),
+        f"{pluralize(len(preview.blobs), 'blob')} that no image needs",
+        ("store", "key", "size", "due", "failures", "last error"),
         (
             (
                 blob.store,
                 blob.key,
-                str(blob.size_bytes),
+                approximate_size(blob.size_bytes),
                 "" if blob.due_at is None else local_time(blob.due_at),
                 str(blob.failures),
                 blob.last_error or "",
@@ -126,6 +130,47 @@ def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:
             for blob in preview.blobs
         ),
     )
+    for sentence in _postponed(preview):
+        click.echo(sentence)
+
+
+def _postponed(preview: ScrubPreview) -> Iterator[str]:
+    """Sentences about what would not be deleted now."""
+    if preview.later:
+        due_at = preview.later[0].due_at
+        when = "" if due_at is None else f", the first at {local_time(due_at)}"
+        yield f"{pluralize(len(preview.later), 'blob')} will be due later{when}."
+    failed = [blob for blob in preview.later if blob.last_error]
+    if failed:
+        yield (
+            f"{len(failed)} of them could not be deleted before: {failed[0].key} in "
+            f"{failed[0].store}, for example: {failed[0].last_error}"
+        )
+    if preview.waits_for_clock:
+        yield (
+            "The catalog's clock stepped: nothing is deleted until that is waited out, or "
+            "confirmed by `imaged scrub --confirm-clock`."
+        )
+
+
+def _image_facts(image: Image) -> dict[str, Any]:
+    return {
+        "id": image.id,
+        "name": image.name,
+        "owner": image.owner,
+        "bytes": image.charge_bytes,
+    }
+
+
+def _blob_facts(blob: Blob) -> dict[str, Any]:
+    return {
+        "store": blob.store,
+        "key": blob.key,
+        "bytes": blob.size_bytes,
+        "due_at": moment(blob.due_at),
+        "failures": blob.failures,
+        "last_error": blob.last_error,
+    }
 
 
 def _print_report(report: ScrubReport, *, as_json: bool) -> None:

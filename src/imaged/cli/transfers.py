@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +26,9 @@ import click
 
 from imaged.cli.options import FILE_TYPE, config_option, json_option
 from imaged.client.transfer import DEFAULT_TRIES, NoProgress, Progress
+from imaged.units import approximate_duration, approximate_size
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
-
     from imaged.client.http_session import Endpoint
     from imaged.server.settings import Address
 
@@ -37,6 +36,8 @@ URL_VARIABLES = ("IMAGED_URL", "OS_IMAGE_ENDPOINT_OVERRIDE", "OS_ENDPOINT")
 PROFILE_VARIABLE = "IMAGED_PROFILE"
 TOKEN_VARIABLES = ("IMAGED_TOKEN", "OS_TOKEN")
 CA_FILE_VARIABLES = ("IMAGED_CA_FILE", "OS_CACERT")
+SHORTEST_SECONDS = 0.1  # what is shown of a time
+ROUNDED_SECONDS = 10  # from here on without decimals
 
 _SERVICE_OPTIONS = (
     json_option,
@@ -154,7 +155,11 @@ class TransferOptions:
         elif not sys.stderr.isatty():
             yield ProgressLines()
         else:
-            with _bar(what) as bar:
+            from rich.console import Console
+
+            from imaged.cli.progress import progress_bar
+
+            with progress_bar(what, Console(stderr=True)) as bar:
                 yield bar
 
 
@@ -204,6 +209,18 @@ def reachable_url(addresses: tuple[Address, ...]) -> str | None:
     return None
 
 
+def transfer_summary(
+    size_bytes: int, took: timedelta, verified_by: str | None, tries: int = 1
+) -> str:
+    """The last line about a transfer: its size, time and mean rate, and which digest was equal."""
+    seconds = max(took.total_seconds(), SHORTEST_SECONDS)
+    told = approximate_duration(took) if seconds >= ROUNDED_SECONDS else f"{seconds:.1f}s"
+    again = f", in {tries} tries" if tries > 1 else ""
+    rate = approximate_size(int(size_bytes / seconds))
+    verified = f"{verified_by} verified" if verified_by else "not verified: there is no digest"
+    return f"{approximate_size(size_bytes)} in {told}{again}, {rate}/s; {verified}."
+
+
 class ProgressLines:
     """Prints notes on standard error, and no progress."""
 
@@ -216,50 +233,6 @@ class ProgressLines:
     def note(self, sentence: str) -> None:
         """Print the sentence."""
         click.echo(sentence, err=True)
-
-
-class ProgressBar:
-    """Draws a bar with size, rate and remaining time."""
-
-    def __init__(self, drawn: RichProgress, task: TaskID) -> None:
-        self._drawn = drawn
-        self._task = task
-
-    def begin(self, total_bytes: int | None, done_bytes: int = 0) -> None:
-        """Reset the bar."""
-        self._drawn.reset(self._task, total=total_bytes, completed=done_bytes)
-
-    def advance(self, size_bytes: int) -> None:
-        """Advance the bar."""
-        self._drawn.advance(self._task, size_bytes)
-
-    def note(self, sentence: str) -> None:
-        """Print the sentence above the bar."""
-        self._drawn.console.print(sentence, markup=False, highlight=False)
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[ProgressBar]:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as drawn:
-        yield ProgressBar(drawn, drawn.add_task(escape(what), total=None))
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 
 from imaged.core.errors import ImagedError
 
-UNAUTHORIZED, NOT_FOUND, CONFLICT = 401, 404, 409
+UNAUTHORIZED, NOT_FOUND, CONFLICT, UNSUPPORTED_MEDIA_TYPE = 401, 404, 409, 415
 SERVER_ERRORS = 500
 TEMPORARY_STATUSES = frozenset({408, 429})  # by RFC 9110 and RFC 6585 a later try may succeed
 
@@ -127,18 +128,17 @@ class DigestMismatch(ClientError):
 
 
 class PushFailed(ClientError):
-    """The image exists and waits for its data.
-
-    ``is_another``: the broken upload into it was of another file.
-    """
+    """The image exists and waits for its data. ``retry``: what to do, and the options for it."""
 
     def __init__(
-        self, image_id: str, source: str, cause: ClientError, *, is_another: bool = False
+        self,
+        image_id: str,
+        source: str,
+        cause: ClientError,
+        retry: tuple[str, str] = ("The image waits for another try", ""),
     ) -> None:
-        what, option = "The image waits for another try", ""
-        if is_another:
-            what, option = "To send this file instead of that one", " --replace"
-        again = f"{what}: imaged push --image {image_id}{option} {source}"
+        what, options = retry
+        again = f"{what}: imaged push --image {image_id}{options} {quote(source)}"
         super().__init__(str(cause), f"{cause.remedy} {again}".strip())
         self.unfinished_image_id = image_id
 

@@ -18,6 +18,7 @@ import anyio
 
 from imaged.client.errors import (
     CONFLICT,
+    UNSUPPORTED_MEDIA_TYPE,
     ClientError,
     ConnectionFailed,
     DigestMismatch,
@@ -28,7 +29,7 @@ from imaged.client.errors import (
 )
 from imaged.client.image_api import ImageApi, Record
 from imaged.client.transfer import DEFAULT_TRIES, Progress, retry_pauses
-from imaged.client.upload_source import Formats, Source, choose_formats
+from imaged.client.upload_source import Formats, Source, choose_formats, recognize
 from imaged.core.attributes import REPLACE_HEADER
 
 STATUS_POLL_INTERVAL = timedelta(seconds=1)
@@ -103,9 +104,8 @@ class Push:
         except (DigestMismatch, ImageHasOtherData):
             raise
         except ClientError as error:
-            raise PushFailed(
-                record.id, self.source.name, error, is_another=_is_another_file(error)
-            ) from error
+            retry = await self._way_to_retry(record, error)
+            raise PushFailed(record.id, self.source.name, error, retry) from error
         return PushResult(record, tries, formats, _verify(record, self.source.digests))
 
     async def _prepare(self) -> tuple[Record, Formats | None]:
@@ -122,10 +122,14 @@ class Push:
             None if disk is None else str(disk),
             None if container is None else str(container),
         )
-        if formats.why:
+        if formats.why and container is None:
             self.progress.note(
                 f"Taken to be {formats.disk} in {formats.container}, {formats.why}; "
                 "--disk-format and --container-format override this."
+            )
+        elif formats.why:
+            self.progress.note(
+                f"Taken to be {formats.disk}, {formats.why}; --disk-format overrides this."
             )
         given |= {"disk_format": formats.disk, "container_format": formats.container}
         return await self._create({"id": str(uuid4()), **given}), formats
@@ -202,6 +206,18 @@ class Push:
             raise ImageHasOtherData(record.id, record.status)
         return record
 
+    async def _way_to_retry(self, record: Record, error: ClientError) -> tuple[str, str]:
+        """What to do after a failure, and the options for another try: not the same mistake."""
+        if not isinstance(error, ErrorResponse) or isinstance(error, TemporaryError):
+            return "The image waits for another try", ""
+        if REPLACE_HEADER in str(error):  # the broken upload was of another file
+            return "To send this file instead of that one", " --replace"
+        if error.status == UNSUPPORTED_MEDIA_TYPE:
+            found = recognize(await self.source.head(), self.source.name)
+            if found is not None and found.disk != record.all.get("disk_format"):
+                return f"To send it as {found.disk}", f" --disk-format {found.disk}"
+        return "When that is corrected", ""
+
     async def _wait(self, error: ClientError, pause: timedelta) -> None:
         self.progress.note(f"{error} Another try follows.")
         await anyio.sleep(pause.total_seconds())
@@ -212,11 +228,6 @@ def _is_retryable(error: ClientError, tries: int) -> bool:
     if isinstance(error, ErrorResponse) and error.status == CONFLICT:
         return tries > 1
     return isinstance(error, (ConnectionFailed, TemporaryError))
-
-
-def _is_another_file(error: ClientError) -> bool:
-    """Whether the service refused because the broken upload was of another file."""
-    return isinstance(error, ErrorResponse) and REPLACE_HEADER in str(error)
 
 
 def _verify(record: Record, sent: Mapping[str, str]) -> str | None:

@@ -121,39 +121,54 @@ def _feed(digests: dict[str, Digest], block: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Formats:
-    """The declared formats, and the reason for a guess."""
+    """The formats of a file. ``why``: the reason for a guess of the disk format, or ""."""
 
     disk: str
     container: str
-    why: str  # "" where nothing was guessed
+    why: str = ""
 
 
 def choose_formats(
     head: bytes, name: str, disk: str | None = None, container: str | None = None
 ) -> Formats:
-    """The given formats; missing ones are guessed. Raises FileUnusable for compressed files."""
-    if disk is not None and container is not None:
-        return Formats(disk, container, "")
-    guess = _guess(head, name, is_told=disk is not None)
-    return Formats(disk or guess.disk, container or guess.container, guess.why)
+    """The given formats. A missing disk format is guessed by the first bytes and the name; a
+    missing container is the one that files of this format have.
+
+    Raises FileUnusable for compressed files whose disk format is not given.
+    """
+    if disk is not None:
+        return Formats(disk, container or _usual_container(disk, name))
+    found = recognize(head, name)
+    if found is None:
+        packing = _packing(head)
+        raise FileUnusable(
+            f"{name} is compressed by {packing}, so its format cannot be guessed.",
+            "Decompress it first, or give --disk-format and --container-format.",
+        )
+    return Formats(found.disk, container or found.container, found.why)
 
 
-def _guess(head: bytes, name: str, *, is_told: bool) -> Formats:
+def recognize(head: bytes, name: str) -> Formats | None:
+    """The formats by the first bytes, or else the name; None for a compressed file."""
     for offset, mark, disk in SIGNATURES:
         if head[offset : offset + len(mark)] == mark:
             return Formats(disk, "bare", "by its content")
     suffix = PurePath(name).suffix.lower()
     if suffix in BY_SUFFIX:
         return Formats(*BY_SUFFIX[suffix], f"by its name, which ends in {suffix}")
-    if not is_told:
-        _refuse_compressed(head, name)
+    if _packing(head) is not None:
+        return None
     return Formats("raw", "bare", "as no other format was recognised")
 
 
-def _refuse_compressed(head: bytes, name: str) -> None:
-    for mark, packing in COMPRESSED:
-        if head.startswith(mark):
-            raise FileUnusable(
-                f"{name} is compressed by {packing}, so its format cannot be guessed.",
-                "Decompress it first, or give --disk-format and --container-format.",
-            )
+def _usual_container(disk: str, name: str) -> str:
+    """That of its name, such as ova; for ami, aki and ari the same; for others bare."""
+    for suffix in (PurePath(name).suffix.lower(), f".{disk}"):
+        of_disk, container = BY_SUFFIX.get(suffix, ("", ""))
+        if of_disk == disk:
+            return container
+    return "bare"
+
+
+def _packing(head: bytes) -> str | None:
+    return next((packing for mark, packing in COMPRESSED if head.startswith(mark)), None)

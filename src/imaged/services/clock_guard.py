@@ -7,7 +7,7 @@ anything is deleted. The rules are in ``core/clock.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import anyio
 import structlog
@@ -71,6 +71,13 @@ class ClockGuard:
         """Whether what seems due is due. Raises CatalogError."""
         async with self._lock:
             return not (await self._look()).is_held
+
+    async def peek(self) -> tuple[datetime, bool]:
+        """The catalog's time, and whether it is reliable; nothing is noted. Raises CatalogError."""
+        now, reading, _ = await self._read()
+        before = self._before(now, reading)
+        mark = evaluate_clock(before, now, self.max_step, self.longest_delay)
+        return reading.now, not mark.is_held
 
     async def are_leases_current(self, lease: timedelta) -> bool:
         """Whether all living holders have renewed their leases by the current clock.

@@ -10,7 +10,7 @@ again after the duration of a lease.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import partial
 
@@ -70,8 +70,10 @@ class ScrubReport:
 class ScrubPreview:
     """The work that a round would do now."""
 
-    images: Sequence[Image] = field(default_factory=tuple)  # to be expired
-    blobs: Sequence[Blob] = field(default_factory=tuple)  # doomed, due or not
+    images: Sequence[Image]  # to be expired
+    blobs: Sequence[Blob]  # doomed and due
+    later: Sequence[Blob]  # doomed and not due, the next one first
+    waits_for_clock: bool  # nothing is deleted until the clock is trusted again
 
 
 class BlobScrubber:
@@ -127,9 +129,13 @@ class BlobScrubber:
         return report
 
     async def preview(self, limit: int = 1000) -> ScrubPreview:
-        """The work that is due, without changing anything."""
+        """The work that is due, without changing anything. ``limit``: of images, and of blobs."""
         images = await self._catalog.find_expirable(self.settings.delay, limit)
-        return ScrubPreview(images, await self._catalog.list_doomed(limit))
+        doomed = await self._catalog.list_doomed(limit)
+        now, is_reliable = await self._clock.peek()
+        due = [blob for blob in doomed if blob.due_at and blob.due_at <= now]
+        later = doomed[len(due) :]
+        return ScrubPreview(images, due, later, waits_for_clock=not is_reliable)
 
     async def purge(self, image_id: str) -> ScrubReport:
         """Scrub one deleted image now, whatever its delay and the clock.
