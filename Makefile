@@ -33,7 +33,7 @@ nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two ho
 	  IMAGED_TEST_UPLOAD_MIB=768 $(BIN)/python -m pytest tests/e2e --timeout=14400
 	$(BIN)/python -m pytest -m nightly --ignore tests/e2e
 
-# apt-get install systemd mmdebstrap iproute2 qemu-utils fdisk gdisk grub-rescue-pc udftools dosfstools
+# apt-get install systemd mmdebstrap iproute2 tmux qemu-utils fdisk gdisk grub-rescue-pc udftools dosfstools
 #   ntfs-3g cryptsetup-bin prometheus pgbouncer ceph-mon ceph-osd ceph-mgr ceph-common radosgw memcached nginx-light
 #   libfaketime
 # As root, because it boots a system.

@@ -38,6 +38,8 @@ MAX_DURATION = timedelta(days=36_500)
 MAX_SIZE_BYTES = 2**63 - 1  # the largest integer of the databases
 MICROSECOND = timedelta(microseconds=1)
 SHORT_SECONDS = SHORT_MINUTES = 120  # from here on, a short duration is in the next unit
+YEAR_SECONDS = 31_556_952  # of the Gregorian calendar
+AGE_UNITS = (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48), ("days", 86_400, 730))
 
 _AMOUNT = r"(\d{1,15}(?:\.\d{1,9})?)"
 _PART = re.compile(
@@ -124,6 +126,17 @@ def approximate_duration(duration: timedelta) -> str:
         return "0s"
     text = format_duration(duration - duration % DURATION_UNITS["s"])
     return "".join(re.findall(r"\d+[a-z]+", text)[:2])
+
+
+def age_in_words(duration: timedelta) -> str:
+    """Return how long ago something was, in one unit, rounded down: ``42 s``, ``3 h``, ``5 days``.
+    A moment in the future, by another clock, is ``0 s`` ago.
+    """
+    seconds = max(0, int(duration.total_seconds()))
+    for unit, unit_seconds, most in AGE_UNITS:
+        if seconds < most * unit_seconds:
+            return f"{seconds // unit_seconds} {unit}"
+    return f"{seconds // YEAR_SECONDS} years"
 
 
 def short_duration(duration: timedelta) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from subprocess import CompletedProcess
@@ -54,6 +55,15 @@ def test_images_are_listed_the_newest_first(daemon: ServerProcess) -> None:
     assert shown.startswith("2 images, and there are more: --limit 20 shows them\n")
     assert middle in shown
     assert "2.0 KiB" in shown
+    assert "raw" not in shown
+    header, *rows = call(daemon, "ls", "--wide").stdout.splitlines()[1:]
+    named = [dict(zip(header.split("\t"), row.split("\t"), strict=True)) for row in rows]
+    assert [(row["image"], row["format"], row["tags"]) for row in named] == [
+        (new, "raw", "new"),
+        (middle, "raw", "middle"),
+        (old, "raw", "old"),
+    ]
+    assert all(row["created at"].endswith("UTC") for row in named)
 
 
 def test_pages_are_followed(daemon: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +88,7 @@ def test_an_image_is_shown(daemon: ServerProcess) -> None:
     assert list(lines)[:3] == ["id", "name", "status"]
     assert (lines["tags"], lines["os_distro"]) == ("a, b", "debian")
     assert (lines["size"], lines["protected"]) == ("2.0 KiB (2048 bytes)", "false")
-    assert lines["created_at"].endswith("UTC")
+    assert re.fullmatch(r"[-0-9]+ [:0-9]+ UTC \(\d+ s ago\)", lines["created_at"])
     assert "min_disk" in lines
     assert "imaged_last_failure" not in lines
     assert changes.startswith("3 changes\n")

@@ -157,6 +157,7 @@ def test_a_server_has_a_name_without_a_given_one(address: str, name: str) -> Non
 # clouds
 
 
+@pytest.mark.filterwarnings("ignore:Support for InfluxDB")  # which nothing here uses
 @pytest.mark.parametrize("name", CLOUDS)
 def test_clouds_are_those_of_openstacksdk(home: Path, name: str) -> None:
     """The address of the image service, and the token."""

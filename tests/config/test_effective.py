@@ -17,7 +17,7 @@ from support.daemon import clean_environment
 
 SAMPLE = Path(__file__).parents[2] / "config/imaged.toml"
 CANARY = "canary-5d1f"
-BUCKET = "[stores.cloud]\ntype = 's3'\nbucket = 'images'\n"
+BUCKET = "[stores]\ndefault = 'cloud'\n[stores.cloud]\ntype = 's3'\nbucket = 'images'\n"
 
 
 @pytest.fixture

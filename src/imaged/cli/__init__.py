@@ -27,7 +27,7 @@ EXIT_INTERRUPTED = 130
 COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
     "Run the service": {
         "serve": "Answer requests and run the background jobs, until a signal.",
-        "scrub": "Delete due images and blobs: as a service, once, or as a dry run.",
+        "scrub": "Delete what is due: as a service, once, or as a dry run.",
         "work": "Work on tasks, as a service of its own.",
     },
     "Images": {
@@ -42,7 +42,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "purge": "Scrub a deleted image now.",
     },
     "Servers that you use": {
-        "login": "Remember a server and your token, for the commands that ask it.",
+        "login": "Remember a server, and your token for it.",
         "profiles": "List the remembered servers.",
         "logout": "Forget a server and its token.",
     },

@@ -14,7 +14,7 @@ from imaged.cli.options import (
     json_option,
     verbose_option,
 )
-from imaged.cli.output import print_json
+from imaged.cli.output import print_json, print_sentence
 
 if TYPE_CHECKING:
     from imaged.config import Config
@@ -55,7 +55,7 @@ def adopt_store(name: str, kind: str, file: Path | None, *, yes: bool, as_json: 
     if as_json:
         print_json({"kind": kind, "name": name, "place_id": str(marker)})
     else:
-        click.echo(
+        print_sentence(
             f"The {kind} {name!r} belongs to this catalog now. Restart all instances that use it."
         )
 

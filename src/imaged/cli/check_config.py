@@ -12,7 +12,7 @@ import click
 
 from imaged.cli import EXIT_PROBLEMS
 from imaged.cli.options import config_option, configure_command_log, json_option, verbose_option
-from imaged.cli.output import print_json
+from imaged.cli.output import print_json, print_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,12 +54,12 @@ def check_config(file: Path | None, *, settings_only: bool, as_json: bool) -> in
         print_json({**facts, "files": sources.files, "variables": sources.variables})
     elif not log_in_journal(problems):
         for line in (*problems, *(f"hint: {hint}" for hint in hints)):
-            click.echo(str(line), err=True)
+            print_sentence(str(line), err=True)
     if not problems and not as_json:
         used = "" if settings_only else "; catalog and stores can be used"
-        click.echo(f"The configuration is good{used}.")
+        print_sentence(f"The configuration is good{used}.")
     if not as_json:
-        click.echo(str(sources))
+        print_sentence(str(sources))
     return EXIT_PROBLEMS if problems else 0
 
 

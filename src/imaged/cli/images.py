@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from imaged.cli.output import local_time, print_json, print_table, printable
+from imaged.cli.options import no_trunc_option, wide_option
+from imaged.cli.output import local_time, print_json, print_sentence, printable
 from imaged.cli.push import VISIBILITIES, property_option
+from imaged.cli.tables import print_table
 from imaged.cli.transfers import TransferOptions, service_options
-from imaged.units import approximate_duration, approximate_size, pluralize
+from imaged.units import age_in_words, approximate_size, pluralize
 
 if TYPE_CHECKING:
     from imaged.client.image_api import ImageApi, Record
 
 DEFAULT_LIMIT = 100
+COLUMNS = ("image", "name", "status", "size", "age")
+WIDE_COLUMNS = ("format", "visibility", "owner", "tags", "created at")
 
 T = TypeVar("T")
 
@@ -34,8 +38,12 @@ T = TypeVar("T")
     show_default=True,
     help="The maximum number of images, the newest first.",
 )
+@wide_option
+@no_trunc_option
 @service_options
-def ls(limit: int, *, options: TransferOptions, **filters: str | None) -> None:
+def ls(
+    limit: int, *, wide: bool, no_trunc: bool, options: TransferOptions, **filters: str | None
+) -> None:
     """List the images that you may see, the newest first."""
     wanted = {name: value for name, value in filters.items() if value is not None}
     records = _ask(options, lambda service: service.list(wanted, limit + 1))
@@ -46,8 +54,9 @@ def ls(limit: int, *, options: TransferOptions, **filters: str | None) -> None:
     more = f", and there are more: --limit {limit * 10} shows them" if is_cut else ""
     print_table(
         pluralize(len(records), "image") + more,
-        ("image", "name", "status", "size", "format", "visibility", "age"),
-        [_row(record) for record in records],
+        COLUMNS + WIDE_COLUMNS if wide else COLUMNS,
+        [_row(record)[: None if wide else len(COLUMNS)] for record in records],
+        is_folded=not no_trunc,
     )
 
 
@@ -64,7 +73,8 @@ def show(image: str, *, options: TransferOptions) -> None:
         print_json(facts if history is None else {**facts, "history": history})
         return
     for name, value in _attributes(facts):
-        click.echo(f"{printable(name):<20} {printable(value)}")
+        click.echo(f"{printable(name):<20} ", nl=False)
+        print_sentence(printable(value), indent=21)
     if history is not None:
         click.echo()
         print_table(
@@ -183,9 +193,10 @@ def _row(record: Record) -> tuple[str, ...]:
         record.name,
         record.status,
         "" if size is None else approximate_size(size),
-        str(record.all.get("disk_format") or ""),
-        str(record.all.get("visibility") or ""),
-        "" if created_at is None else approximate_duration(datetime.now(UTC) - created_at),
+        "" if created_at is None else age_in_words(datetime.now(UTC) - created_at),
+        *(str(record.all.get(name) or "") for name in ("disk_format", "visibility", "owner")),
+        ", ".join(map(str, record.all.get("tags") or ())),
+        "" if created_at is None else local_time(created_at),
     )
 
 
@@ -225,7 +236,8 @@ def _attributes(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         value = facts.get(name)
         if value is None or value in ([], ""):
             continue
-        yield name, _text(name, value)
+        at = _instant(value) if name.endswith("_at") else None
+        yield name, _text(name, value) if at is None else _local_time_and_age(at)
 
 
 def _text(name: str, value: Any) -> str:
@@ -237,6 +249,11 @@ def _text(name: str, value: Any) -> str:
     if at is not None:
         return local_time(at)
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _local_time_and_age(at: datetime) -> str:
+    age = datetime.now(UTC) - at
+    return f"{local_time(at)} ({age_in_words(age)} ago)" if age > timedelta(0) else local_time(at)
 
 
 def _instant(value: object) -> datetime | None:

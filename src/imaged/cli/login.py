@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaged.cli.options import FILE_TYPE, json_option
-from imaged.cli.output import print_json, print_table
+from imaged.cli.output import print_json, print_sentence
+from imaged.cli.tables import print_table
 from imaged.units import pluralize
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def login(
     if as_json:
         print_json({**_facts(name, server), "file": str(file)})
     else:
-        click.echo(f"Commands use {server} now. It is remembered as {name}, in {file}.")
+        print_sentence(f"Commands use {server} now. It is remembered as {name}, in {file}.")
 
 
 @click.command()
@@ -119,7 +120,7 @@ def logout(name: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(_facts(name, server))
     else:
-        click.echo(f"{name} ({server}) is forgotten.")
+        print_sentence(f"{name} ({server}) is forgotten.")
 
 
 def _try(server: Endpoint) -> None:

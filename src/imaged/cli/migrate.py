@@ -16,7 +16,7 @@ from imaged.cli.options import (
     json_option,
     verbose_option,
 )
-from imaged.cli.output import print_json
+from imaged.cli.output import print_json, print_sentence
 
 if TYPE_CHECKING:
     from imaged.catalogs.migrations import Migration
@@ -88,9 +88,9 @@ def migrate(
         print_json(asdict(done))
         return
     since = "already" if done.before == done.now else "now"
-    click.echo(f"The catalog is at revision {done.now} {since}.")
+    print_sentence(f"The catalog is at revision {done.now} {since}.")
     if done.waiting:
-        click.echo(
+        print_sentence(
             "When every instance runs this version, remove what only older ones needed: "
             "`imaged migrate --contract`."
         )

@@ -66,6 +66,17 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
+def no_trunc_option(command: F) -> F:
+    """``--no-trunc``."""
+    text = "Print each row on one line, however long; else it is folded to the terminal."
+    return click.option("--no-trunc", is_flag=True, help=text)(command)
+
+
+def wide_option(command: F) -> F:
+    """``--wide``."""
+    return click.option("--wide", is_flag=True, help="Print more columns.")(command)
+
+
 def confirm(what: str) -> None:
     """Ask for confirmation. Raises UsageError without a terminal, Abort on a no."""
     if not sys.stdin.isatty():

@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import wraps
@@ -18,18 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from imaged.cli import EXIT_MISCONFIGURED, EXIT_PROBLEMS
-from imaged.core.attributes import UUID_PATTERN
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-    from rich.table import Table
 
+_COMMAND_AT_END = re.compile(r"(.*:) (imaged .*)")
 F = TypeVar("F", bound=Callable[..., Any])
 
-_ID = re.compile(UUID_PATTERN)
-ID_WIDTH = 36  # characters
-CELL_MIN_WIDTH = 4  # characters, with the space beside it
-PIPED_WIDTH = 250  # without a terminal nothing is cut
 RUN_DOCTOR = "`imaged doctor` checks everything that a daemon needs, and says what to do."
 RUN_CHECK_CONFIG = "`imaged check-config` reports all mistakes in it."
 
@@ -49,58 +44,22 @@ def local_time(at: datetime) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
-@dataclass(frozen=True, slots=True)
-class TextTable:
-    """A title with a table below; without rows only the title is printed."""
+def print_sentence(sentence: str, *, err: bool = False, indent: int = 0) -> None:
+    """Print a sentence. A terminal gets whole words on each line, and a command at its end on a
+    line of its own, so that it can be copied. ``indent``: of the lines after the first one.
+    """
+    from imaged.cli.tables import fold
 
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str | RenderableType]]
-
-    def draw(self, width: int | None = None) -> Table:
-        """The rows as a table of rich. In a narrow terminal texts are folded, but not ids, which
-        people copy; of several columns of ids, those that fit. ``width``: in characters; by default
-        the terminal's.
-        """
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=box.SIMPLE_HEAD)
-        ids = [
-            number
-            for number in range(len(self.columns))
-            if any(_is_id(row[number]) for row in self.rows)
-        ]
-        width = width or shutil.get_terminal_size().columns
-        whole = ids[: max(1, (width - CELL_MIN_WIDTH * len(self.columns)) // ID_WIDTH)]
-        for number, name in enumerate(self.columns):
-            table.add_column(name, no_wrap=number in whole)
-        for row in self.rows:
-            table.add_row(
-                *(
-                    Text(printable(cell), overflow="fold") if isinstance(cell, str) else cell
-                    for cell in row
-                )
-            )
-        return table
-
-    def print(self) -> None:
-        """Print title and table; nothing is cut without a terminal."""
-        click.echo(self.title)
-        if not self.rows:
-            return
-        from rich.console import Console
-
-        console = Console()
-        if not console.is_terminal:
-            console.width = PIPED_WIDTH
-        console.print(self.draw(console.width))
-
-
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a title and a table."""
-    TextTable(title, columns, list(rows)).print()
+    if not (sys.stderr if err else sys.stdout).isatty():
+        click.echo(sentence, err=err)
+        return
+    width = shutil.get_terminal_size().columns
+    with_command = _COMMAND_AT_END.fullmatch(sentence)
+    text = with_command[1] if with_command else sentence
+    for number, line in enumerate(fold(text, width - indent)):
+        click.echo(" " * (indent if number else 0) + line, err=err)
+    if with_command:
+        click.echo(with_command[2], err=err)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +83,6 @@ class FittingLines:
             yield Text(
                 f"{len(lines) - len(shown)} more lines: enlarge the terminal.", "dim", end=""
             )
-
-
-def _is_id(cell: str | RenderableType) -> bool:
-    return isinstance(cell, str) and _ID.fullmatch(cell) is not None
 
 
 def printable(text: str) -> str:
@@ -169,12 +124,12 @@ def print_error(error: Exception, *, as_json: bool) -> None:
         for line in _message_of(error).splitlines():  # of a configuration, one for each mistake
             print_failure(line)
         if remedy := _remedy_for(error):
-            click.echo(remedy, err=True)
+            print_sentence(remedy, err=True)
 
 
 def print_failure(sentence: str) -> None:
     """Print a sentence on standard error, with the prefix that click's own errors have."""
-    click.echo(f"Error: {sentence}", err=True)
+    print_sentence(f"Error: {sentence}", err=True)
 
 
 def _message_of(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,21 +11,34 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, confirm, json_option, verbose_option
-from imaged.cli.output import local_time, print_json, print_table
-from imaged.units import approximate_duration, approximate_size, pluralize
+from imaged.cli.options import (
+    config_option,
+    confirm,
+    json_option,
+    no_trunc_option,
+    verbose_option,
+    wide_option,
+)
+from imaged.cli.output import local_time, print_json, print_sentence
+from imaged.cli.tables import print_table
+from imaged.units import age_in_words, approximate_duration, approximate_size, pluralize
 
 if TYPE_CHECKING:
     from imaged.config import Config
     from imaged.core.image import Image
     from imaged.ports.catalog import Catalog
 
+COLUMNS = ("image", "name", "size", "time left", "deleted")
+WIDE_COLUMNS = ("image", "name", "size", "time left", "deleted at", "owner")
+
 
 @click.command()
+@wide_option
+@no_trunc_option
 @config_option
 @verbose_option
 @json_option
-def pending(file: Path | None, *, as_json: bool) -> None:
+def pending(file: Path | None, *, wide: bool, no_trunc: bool, as_json: bool) -> None:
     """List the deleted images that can still be restored, and for how long."""
     from imaged.cli.context import run_with_catalog
 
@@ -34,18 +48,9 @@ def pending(file: Path | None, *, as_json: bool) -> None:
         return
     print_table(
         f"{pluralize(len(rows), 'deleted image')} that can be restored",
-        ("image", "name", "size", "owner", "deleted at", "time left"),
-        [
-            (
-                row["id"],
-                row["name"] or "",
-                approximate_size(row["size_bytes"]),
-                row["owner"],
-                local_time(datetime.fromisoformat(row["deleted_at"])),
-                approximate_duration(timedelta(seconds=row["seconds_left"])),
-            )
-            for row in rows
-        ],
+        WIDE_COLUMNS if wide else COLUMNS,
+        [tuple(_cells(row, wide=wide)) for row in rows],
+        is_folded=not no_trunc,
     )
 
 
@@ -98,7 +103,7 @@ def purge(image_id: str, file: Path | None, *, yes: bool, as_json: bool) -> int:
     if as_json:
         print_json({"id": image_id, **asdict(report)})
     elif report.failed:
-        click.echo(
+        print_sentence(
             f"{pluralize(report.failed, 'blob')} of {image_id} could not be deleted yet; the "
             "scrubber tries again. `imaged scrub --dry-run` says why.",
             err=True,
@@ -112,6 +117,19 @@ def _description(image: Image) -> str:
     """What is lost, for a question."""
     size = approximate_size(image.charge_bytes)
     return f"The image {image.name or image.id} of {image.owner} ({size}) is deleted for good."
+
+
+def _cells(row: dict[str, Any], *, wide: bool) -> Iterator[str]:
+    deleted_at = datetime.fromisoformat(row["deleted_at"])
+    yield row["id"]
+    yield row["name"] or ""
+    yield approximate_size(row["size_bytes"])
+    yield approximate_duration(timedelta(seconds=row["seconds_left"]))
+    if wide:
+        yield local_time(deleted_at)
+        yield row["owner"]
+    else:
+        yield f"{age_in_words(datetime.now(UTC) - deleted_at)} ago"
 
 
 async def _read_pending(catalog: Catalog, config: Config) -> list[dict[str, Any]]:

@@ -41,13 +41,15 @@ class ProgressBar:
 
 @contextmanager
 def progress_bar(what: str, console: Console) -> Iterator[ProgressBar]:
-    """Draw a bar while the block runs. ``what``: the name of the file or image."""
+    """Draw a bar while the block runs, and remove it at the end. ``what``: the name of the file or
+    image.
+    """
     name = TextColumn(
         "{task.description}",
         table_column=Column(max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis"),
     )
     columns = (name, BarColumn(bar_width=None), _Share(), _Sizes(), _Rate(), _TimeLeft())
-    with Progress(*columns, console=console, expand=True) as drawn:
+    with Progress(*columns, console=console, expand=True, transient=True) as drawn:
         yield ProgressBar(drawn, drawn.add_task(escape(what), total=None))
 
 

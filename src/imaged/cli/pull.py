@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaged.cli.output import print_json
+from imaged.cli.output import print_json, print_sentence
 from imaged.cli.transfers import TransferOptions, transfer_options, transfer_summary
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def pull(
         took = timedelta(seconds=monotonic() - begun)
     if options.shows_progress:
         size = (record.size_bytes or 0) - done.resumed_at_bytes
-        click.echo(transfer_summary(size, took, done.verified_by, done.tries), err=True)
+        print_sentence(transfer_summary(size, took, done.verified_by, done.tries), err=True)
     is_pipe = place == PIPE
     if options.as_json:
         print_json(_facts(record, place, done), to_stderr=is_pipe)

@@ -12,7 +12,7 @@ import click
 
 from imaged.cli.completion import complete_store
 from imaged.cli.options import F
-from imaged.cli.output import print_json, printable
+from imaged.cli.output import print_json, print_sentence, printable
 from imaged.cli.transfers import TransferOptions, transfer_options, transfer_summary
 from imaged.core.attributes import NOTICE
 from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
@@ -129,10 +129,10 @@ def push(
         took = timedelta(seconds=monotonic() - begun)
     if options.shows_progress:
         size = done.record.size_bytes or 0
-        click.echo(transfer_summary(size, took, done.verified_by, done.tries), err=True)
+        print_sentence(transfer_summary(size, took, done.verified_by, done.tries), err=True)
     notice = done.record.all.get(NOTICE)
     if isinstance(notice, str) and options.shows_progress:
-        click.echo(printable(notice), err=True)
+        print_sentence(printable(notice), err=True)
     if options.as_json:
         print_json(_facts(done))
     else:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option, verbose_option
-from imaged.cli.output import print_failure, print_json, print_table
+from imaged.cli.options import config_option, json_option, no_trunc_option, verbose_option
+from imaged.cli.output import print_failure, print_json, print_sentence
+from imaged.cli.tables import TextTable, print_tables
 from imaged.units import pluralize
 
 if TYPE_CHECKING:
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     help="Doom up to N strays; replaces reconcile.max_strays and max_share.",
 )
+@no_trunc_option
 @json_option
-def reconcile(file: Path | None, *, apply: bool, max_delete: int | None, as_json: bool) -> int:
+def reconcile(
+    file: Path | None, *, apply: bool, max_delete: int | None, no_trunc: bool, as_json: bool
+) -> int:
     """Compare catalog and stores, in both directions.
 
     Bytes without a row in the catalog are strays: --apply dooms them, and the scrubber deletes
@@ -46,28 +50,29 @@ def reconcile(file: Path | None, *, apply: bool, max_delete: int | None, as_json
     if as_json:
         print_json({**asdict(report), "braked": report.braked})
     else:
-        _print(report, apply=apply)
+        _print(report, apply=apply, is_folded=not no_trunc)
     is_braked = apply and report.braked
     return EXIT_PROBLEMS if report.missing or report.failed or is_braked else 0
 
 
-def _print(report: ReconcileReport, *, apply: bool) -> None:
+def _print(report: ReconcileReport, *, apply: bool, is_folded: bool) -> None:
     for noun, which, found in (
         ("blob", "without a row in the catalog", report.strays),
         ("missing blob", "that an image needs", report.missing),
     ):
         if found:
-            print_table(
+            table = TextTable(
                 f"{pluralize(len(found), noun)} {which}",
-                ("store", "key"),
-                [(one.store, one.key) for one in found],
+                ("key", "store"),
+                [(one.key, one.store) for one in found],
             )
-    click.echo(
+            print_tables([table], is_folded=is_folded)
+    print_sentence(
         f"{pluralize(report.keys, 'blob')} compared: {pluralize(len(report.strays), 'stray')}, "
         f"{report.doomed} doomed, {len(report.missing)} missing."
     )
     if report.strays and not apply:
-        click.echo("Nothing was changed. --apply dooms the strays.")
+        print_sentence("Nothing was changed. --apply dooms the strays.")
     for store, why in report.failed.items():
         print_failure(f"The store {store} was not compared: it {why}.")
     if report.braked:

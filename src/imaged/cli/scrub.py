@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option, verbose_option
+from imaged.cli.options import config_option, json_option, no_trunc_option, verbose_option
 from imaged.cli.output import (
     local_time,
     moment,
     print_failure,
     print_json,
-    print_table,
+    print_sentence,
     tells_failed_start,
 )
+from imaged.cli.tables import TextTable, print_tables
 from imaged.units import approximate_size, pluralize
 
 if TYPE_CHECKING:
@@ -40,10 +41,17 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Confirm that the catalog's clock is right, after it stepped; then exit.",
 )
+@no_trunc_option
 @json_option
 @tells_failed_start
 def scrub(
-    file: Path | None, *, once: bool, dry_run: bool, confirm_clock: bool, as_json: bool
+    file: Path | None,
+    *,
+    once: bool,
+    dry_run: bool,
+    confirm_clock: bool,
+    no_trunc: bool,
+    as_json: bool,
 ) -> int:
     """Delete due images and blobs: periodically until a signal, or once.
 
@@ -53,7 +61,7 @@ def scrub(
         _confirm_clock(file)
         return 0
     if dry_run:
-        _print_preview(_preview(file), as_json=as_json)
+        _print_preview(_preview(file), as_json=as_json, is_folded=not no_trunc)
         return 0
     if once:
         report, troubles = _run_once(file)
@@ -93,10 +101,10 @@ def _confirm_clock(file: Path | None) -> None:
     from imaged.daemon.container import build_clock_guard
 
     run_with_catalog(file, lambda catalog, config: build_clock_guard(catalog, config).confirm())
-    click.echo("The catalog's clock is trusted again: deletion continues.")
+    print_sentence("The catalog's clock is trusted again: deletion continues.")
 
 
-def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:
+def _print_preview(preview: ScrubPreview, *, as_json: bool, is_folded: bool) -> None:
     if as_json:
         print_json(
             {
@@ -107,31 +115,35 @@ def _print_preview(preview: ScrubPreview, *, as_json: bool) -> None:
             }
         )
         return
-    print_table(
+    print_tables(_preview_tables(preview), is_folded=is_folded)
+    for sentence in _postponed(preview):
+        print_sentence(sentence)
+
+
+def _preview_tables(preview: ScrubPreview) -> Iterator[TextTable]:
+    yield TextTable(
         f"{pluralize(len(preview.images), 'deleted image')} whose delay is over",
         ("image", "name", "owner", "size"),
-        (
+        [
             (image.id, image.name or "", image.owner, approximate_size(image.charge_bytes))
             for image in preview.images
-        ),
+        ],
     )
-    print_table(
+    yield TextTable(
         f"{pluralize(len(preview.blobs), 'blob')} that no image needs",
-        ("store", "key", "size", "due", "failures", "last error"),
-        (
+        ("key", "store", "size", "due", "failures", "last error"),
+        [
             (
-                blob.store,
                 blob.key,
+                blob.store,
                 approximate_size(blob.size_bytes),
                 "" if blob.due_at is None else local_time(blob.due_at),
                 str(blob.failures),
                 blob.last_error or "",
             )
             for blob in preview.blobs
-        ),
+        ],
     )
-    for sentence in _postponed(preview):
-        click.echo(sentence)
 
 
 def _postponed(preview: ScrubPreview) -> Iterator[str]:
@@ -177,7 +189,7 @@ def _print_report(report: ScrubReport, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(report))
         return
-    click.echo(
+    print_sentence(
         f"{pluralize(report.expired, 'image')} expired, "
         f"{pluralize(report.deleted, 'blob')} deleted "
         f"({pluralize(report.deleted_bytes, 'byte')}), {report.failed} put off, "

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imaged.cli.options import config_option, json_option, verbose_option
-from imaged.cli.output import moment, print_json
+from imaged.cli.output import moment, print_json, print_sentence
 from imaged.cli.status_text import (
+    FACT_WIDTH,
     doomed_blobs,
     fact_lines,
     problem_text,
     status_tables,
     verdict_line,
 )
+from imaged.cli.tables import print_tables
 from imaged.cli.watch import WatchedView, watch, watch_option
 from imaged.core.summary import Summary
 from imaged.core.verdict import (
@@ -87,9 +89,8 @@ async def read_status(catalog: StatusCatalog, config: Config) -> Status:
 def _print(seen: Status) -> None:
     click.secho(verdict_line(seen.problems), fg="red" if seen.problems else "green", bold=True)
     for line in fact_lines(seen.summary):
-        click.echo(line)
-    for listing in status_tables(seen.summary):
-        listing.print()
+        print_sentence(line, indent=FACT_WIDTH)
+    print_tables(status_tables(seen.summary))
 
 
 def _draw(seen: Status) -> Group:
@@ -102,7 +103,7 @@ def _draw(seen: Status) -> Group:
     for listing in status_tables(seen.summary):
         drawn.append(Text(listing.title))
         if listing.rows:
-            drawn.append(listing.draw())
+            drawn += [listing.draw(), Text()]
     return Group(*drawn)
 
 

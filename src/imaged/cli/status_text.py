@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from imaged.cli.output import TextTable
+from imaged.cli.tables import TextTable
 from imaged.core.blob import BlobState
 from imaged.core.summary import BlobUsage, HeldImage, HeldTask, Summary
 from imaged.core.task import TaskStatus

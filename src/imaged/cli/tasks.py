@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING
 import click
 
 from imaged.cli import EXIT_PROBLEMS
-from imaged.cli.options import config_option, json_option, verbose_option
-from imaged.cli.output import TextTable, moment, print_json, printable
+from imaged.cli.options import (
+    config_option,
+    json_option,
+    no_trunc_option,
+    verbose_option,
+    wide_option,
+)
+from imaged.cli.output import local_time, moment, print_json, printable
+from imaged.cli.tables import TextTable
 from imaged.cli.watch import WatchedView, watch, watch_option
 from imaged.core.task import Task, TaskStatus
-from imaged.units import approximate_duration, approximate_size, pluralize
+from imaged.units import age_in_words, approximate_size, approximate_sizes, pluralize
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,8 +32,9 @@ if TYPE_CHECKING:
     from imaged.core.query import TaskQuery
     from imaged.ports.catalog import Catalog
 
-COLUMNS = ("task", "type", "owner", "status", "progress", "made", "why it failed")
-BAR_WIDTH = 24  # in characters
+COLUMNS = ("task", "type", "status", "age", "details")
+WIDE_COLUMNS = (*COLUMNS[:-1], "owner", "image", "attempts", COLUMNS[-1])
+BAR_WIDTH = 10  # in characters
 MAX_LISTED_TASKS = 1000  # at a time
 
 _task_argument = click.argument("task_id", metavar="TASK")
@@ -56,6 +64,8 @@ def tasks() -> None:
     show_default=True,
     help="The maximum number of tasks.",
 )
+@wide_option
+@no_trunc_option
 @watch_option
 @config_option
 @verbose_option
@@ -67,6 +77,8 @@ def list_tasks(
     status: str | None,
     owner: str | None,
     limit: int,
+    wide: bool,
+    no_trunc: bool,
     every: timedelta | None,
     as_json: bool,
 ) -> None:
@@ -82,15 +94,21 @@ def list_tasks(
         type=name, status=TaskStatus(status) if status else None, owner=owner, limit=limit
     )
     read = partial(_read_page, query)
+
+    def tell(page: Sequence[Task]) -> None:
+        task_table(page, wide=wide).print(is_folded=not no_trunc)
+
+    def draw(page: Sequence[Task]) -> RenderableType:
+        return task_table(page, wide=wide, with_bars=True).draw()
+
     if every is not None:
-        view = WatchedView(read, _draw, lambda page: task_table(page).print(), _page_json)
-        watch(file, every, view, as_json=as_json)
+        watch(file, every, WatchedView(read, draw, tell, _page_json), as_json=as_json)
         return
     page = run_with_catalog(file, read)
     if as_json:
         print_json(_page_json(page))
     else:
-        task_table(page).print()
+        tell(page)
 
 
 @tasks.command("show")
@@ -113,7 +131,11 @@ def show_task(task_id: str, every: timedelta | None, file: Path | None, *, as_js
 
     if every is not None:
         view = WatchedView(
-            read, lambda task: _draw([task]), tell, task_json, lambda task: task.is_final
+            read,
+            lambda task: task_table([task], with_bars=True).draw(),
+            tell,
+            task_json,
+            lambda task: task.is_final,
         )
         seen = watch(file, every, view, as_json=as_json)
         return 0 if seen is None or seen.status is not TaskStatus.FAILURE else EXIT_PROBLEMS
@@ -166,10 +188,6 @@ async def _cancel(task_id: str, catalog: Catalog, config: Config) -> Task:
     return await build_task_service(catalog, config).cancel(OPERATOR, task_id.lower())
 
 
-def _draw(page: Sequence[Task]) -> RenderableType:
-    return task_table(page, with_bars=True).draw()
-
-
 def _page_json(page: Sequence[Task]) -> list[dict[str, object]]:
     return [task_json(task) for task in page]
 
@@ -199,49 +217,47 @@ def task_json(task: Task) -> dict[str, object]:
     }
 
 
-def task_table(page: Sequence[Task], *, with_bars: bool = False) -> TextTable:
-    """A page of tasks as a table; with bars for running tasks, on a terminal."""
-    rows = [_task_row(task, with_bar=with_bars) for task in page]
-    return TextTable(pluralize(len(page), "task"), COLUMNS, rows)
+def task_table(page: Sequence[Task], *, wide: bool = False, with_bars: bool = False) -> TextTable:
+    """A page of tasks as a table; ``with_bars``: for running tasks, on a terminal."""
+    rows = [_task_row(task, wide=wide, with_bar=with_bars) for task in page]
+    return TextTable(pluralize(len(page), "task"), WIDE_COLUMNS if wide else COLUMNS, rows)
 
 
 def task_lines(task: Task) -> Iterator[str]:
     """A task as lines of text."""
+    created = (
+        "" if task.created_at is None else f" {local_time(task.created_at)} ({_age(task)} ago)"
+    )
     yield f"{task.id}  {task.type}  {task.status}"
-    yield f"created by {printable(task.user_id)} of {printable(task.owner)} {_ago(task)}"
+    yield f"created by {printable(task.user_id)} of {printable(task.owner)}{created}"
     yield f"attempt {task.attempts} of {task.max_attempts}; {_how_far(task) or 'nothing done yet'}"
     if task.image_id:
         yield f"image   {task.image_id}"
-    yield f"input   {_json(task.input)}"
-    if task.result is not None:
-        yield f"result  {_json(task.result)}"
+    yield from _fact_lines("input", task.input)
+    yield from _fact_lines("result", task.result or {})
     if task.message:
         yield f"failed  {printable(task.message)}"
 
 
-def _progress_bar(task: Task) -> RenderableType:
-    """A progress bar, which pulses if the total is unknown."""
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-    from rich.text import Text
-
+def _progress_bar(task: Task) -> str:
+    """A bar; nothing while the total is unknown."""
     percent = task.progress.percent if task.progress else None
-    cell = Table.grid()
-    cell.add_row(ProgressBar(100, percent or 0, width=BAR_WIDTH, pulse=percent is None))
-    cell.add_row(Text(printable(_how_far(task))))
-    return cell
+    if percent is None:
+        return ""
+    done = BAR_WIDTH * percent // 100
+    return f"{'━' * done}{'╌' * (BAR_WIDTH - done)} "
 
 
-def _task_row(task: Task, *, with_bar: bool) -> tuple[str | RenderableType, ...]:
-    has_bar = with_bar and task.status is TaskStatus.PROCESSING
+def _task_row(task: Task, *, wide: bool, with_bar: bool) -> tuple[str, ...]:
+    bar = _progress_bar(task) if with_bar and task.status is TaskStatus.PROCESSING else ""
+    more = (task.owner, task.image_id or "", f"{task.attempts} of {task.max_attempts}")
     return (
         task.id,
         task.type,
-        task.owner,
         task.status,
-        _progress_bar(task) if has_bar else _how_far(task),
-        _ago(task),
-        task.message or "",
+        _age(task),
+        *(more if wide else ()),
+        bar + (task.message or _how_far(task)),
     )
 
 
@@ -251,16 +267,18 @@ def _how_far(task: Task) -> str:
         return ""
     if progress.done_bytes is None:
         return progress.phase
-    done, percent = approximate_size(progress.done_bytes), progress.percent
-    if percent is None or progress.total_bytes is None:
-        return f"{progress.phase}: {done}"
-    return f"{progress.phase}: {done} of {approximate_size(progress.total_bytes)}, {percent} %"
+    if progress.percent is None or progress.total_bytes is None:
+        return f"{progress.phase}: {approximate_size(progress.done_bytes)}"
+    sizes = approximate_sizes(progress.done_bytes, progress.total_bytes)
+    return f"{progress.phase}: {sizes}, {progress.percent} %"
 
 
-def _ago(task: Task) -> str:
+def _age(task: Task) -> str:
     made_at = task.created_at
-    return f"{approximate_duration(datetime.now(UTC) - made_at)} ago" if made_at else ""
+    return age_in_words(datetime.now(UTC) - made_at) if made_at else ""
 
 
-def _json(facts: object) -> str:
-    return json.dumps(facts, sort_keys=True)
+def _fact_lines(title: str, facts: Mapping[str, object]) -> Iterator[str]:
+    """A line for each fact."""
+    for name, fact in sorted(facts.items()):
+        yield f"{title:<7} {name} = {json.dumps(fact)}"

@@ -209,16 +209,16 @@ def reachable_url(addresses: tuple[Address, ...]) -> str | None:
     return None
 
 
-def transfer_summary(
-    size_bytes: int, took: timedelta, verified_by: str | None, tries: int = 1
-) -> str:
+def transfer_summary(size_bytes: int, took: timedelta, verified_by: str | None, tries: int) -> str:
     """The last line about a transfer: its size, time and mean rate, and which digest was equal."""
+    verified = f"{verified_by} verified" if verified_by else "not verified: there is no digest"
+    if tries == 0:
+        return f"Nothing was left to transfer; {verified}."
     seconds = max(took.total_seconds(), SHORTEST_SECONDS)
-    told = approximate_duration(took) if seconds >= ROUNDED_SECONDS else f"{seconds:.1f}s"
+    time = approximate_duration(took) if seconds >= ROUNDED_SECONDS else f"{seconds:.1f}s"
     again = f", in {tries} tries" if tries > 1 else ""
     rate = approximate_size(int(size_bytes / seconds))
-    verified = f"{verified_by} verified" if verified_by else "not verified: there is no digest"
-    return f"{approximate_size(size_bytes)} in {told}{again}, {rate}/s; {verified}."
+    return f"{approximate_size(size_bytes)} in {time}{again}, {rate}/s; {verified}."
 
 
 class ProgressLines:

@@ -11,11 +11,12 @@ import click
 
 from imaged.cli.doctor.finding import Finding, ok, problem, worst
 from imaged.cli.options import config_option, configure_command_log, json_option, verbose_option
-from imaged.cli.output import print_json
+from imaged.cli.output import print_json, print_sentence
 
 if TYPE_CHECKING:
     from imaged.config import Config
 
+INDENT = 9  # characters: the level, before each finding
 LEVEL_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
@@ -120,9 +121,11 @@ def _facts(finding: Finding) -> dict[str, str | None]:
 def _print(findings: Sequence[Finding]) -> None:
     for finding in findings:
         word = click.style(f"{finding.level.word:8}", fg=LEVEL_COLOURS[finding.level.word])
-        click.echo(f"{word} {finding.subject}: {finding.what}")
+        click.echo(f"{word} ", nl=False)
+        print_sentence(f"{finding.subject}: {finding.what}", indent=INDENT)
         if finding.remedy:
-            click.echo(f"{'':9}→ {finding.remedy}")
+            click.echo(" " * INDENT, nl=False)
+            print_sentence(f"→ {finding.remedy}", indent=INDENT)
     problems, warnings = (
         sum(finding.level.word == word for finding in findings) for word in ("problem", "warning")
     )
