@@ -42,6 +42,27 @@ async def test_each_part_that_fails_is_awaited() -> None:
     assert reported == []
 
 
+async def test_no_part_is_in_flight_after_a_cancel() -> None:
+    """It is waited for, also where its end takes a while: otherwise it would follow the abort."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def hang(_number: int) -> CompletedPart:
+        try:
+            begun.set()
+            return {"PartNumber": await asyncio.Future()}
+        finally:
+            await asyncio.to_thread(int)
+            ended.set()
+
+    flight = PartUploads("local")
+    flight.launch(hang, 1)
+    await begun.wait()
+
+    await flight.cancel()
+
+    assert ended.is_set()
+
+
 async def test_no_number_is_used_twice() -> None:
     """A server may keep the first bytes of a part, or the last."""
     flight = PartUploads("local")
