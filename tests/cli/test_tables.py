@@ -48,7 +48,7 @@ def test_short_columns_are_not_folded() -> None:
 @pytest.mark.parametrize("width", [60, 80])
 def test_ids_in_sentences_and_keys_are_whole(width: int) -> None:
     """As people copy them from there, too."""
-    why = f"The store has no bytes of the image {IDS[1]}, which it had yesterday."
+    why = f"It is still in use: https://images.example.net:9292/v2/images/{IDS[1]}/file"
     row = (KEY, "local", "192.0 KiB", "3", why)
     lines = TextTable("1 blob", ("key", "store", "size", "failures", "last error"), [row]).lines(
         width
