@@ -109,9 +109,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio allows a result
         """Answer only complete requests after a half-close (RFC 9112, section 9.6), then close."""
-        if self._state is ReadState.BODY and self.pipeline:
-            self._drop_incomplete_request()
-        is_incomplete = self._state is ReadState.BODY
+        is_incomplete = self._state is ReadState.BODY  # nothing is read while others wait before it
         if is_incomplete or self._is_between_requests or self._transport.is_closing():
             return False
         self.cycle.keep_alive = False
