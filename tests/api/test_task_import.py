@@ -14,7 +14,7 @@ import pytest
 from imaged.core.errors import ConversionFailed
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.fetchers.http_fetcher import HttpFetcher
-from imaged.ports.inspection import ImportFacts
+from imaged.ports.disk_image import ImportFacts
 from support import disk_images
 from support.service import Service
 from support.settings import configured

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imaged.ports.inspection import ImportFacts
+from imaged.ports.disk_image import ImportFacts
 from support import disk_images
 from support.client import Client
 from support.command import Workspace

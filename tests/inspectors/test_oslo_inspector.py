@@ -22,7 +22,7 @@ from imaged.core.disk_format import Findings, Flaw, Lookalike
 from imaged.core.limits import KIB, MIB
 from imaged.inspectors import headers
 from imaged.inspectors.oslo_inspector import BLOCK_BYTES, OsloInspector
-from imaged.ports.inspection import InspectorFactory
+from imaged.ports.disk_image import InspectorFactory
 from support import disk_images as disks
 from support.disk_images import DISK_BYTES
 
@@ -395,7 +395,7 @@ def test_its_library_quotes_no_bytes(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_library_is_loaded_only_for_its_driver() -> None:
     """Services and the command line start without it."""
     program = (
-        "import sys, imaged.inspectors, imaged.ports.inspection, imaged.services.ingest\n"
+        "import sys, imaged.inspectors, imaged.ports.disk_image, imaged.services.ingest\n"
         "sys.exit('oslo_utils' in sys.modules)"
     )
 

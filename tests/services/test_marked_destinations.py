@@ -15,7 +15,7 @@ from contracts.store_bodies import body
 from imaged.core.errors import CatalogError, ExportError, ScratchError
 from imaged.core.place_marker import PlaceKind
 from imaged.exports.conventions import temporary_name
-from imaged.ports.conversion import ScratchFolder
+from imaged.ports.disk_image import ScratchFolder
 from imaged.ports.export import ExportFile
 from imaged.services.marked_places import MarkedDestination, MarkedScratch, PlaceRegistry
 from imaged.services.tasks.cleanup import UNKNOWN_TASK_GRACE, LeftoverCleaner

@@ -10,7 +10,7 @@ import anyio
 
 from imaged.conversion.qemu_img import QEMU_FORMATS
 from imaged.core.errors import ConversionRefused
-from imaged.ports.conversion import ProgressCallback
+from imaged.ports.disk_image import ProgressCallback
 from support import disk_images
 
 DISKS: Mapping[str, Callable[[], bytes]] = {

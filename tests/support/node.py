@@ -23,8 +23,8 @@ from imaged.core.uploading import share_data
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.lanes import LaneFactory
 from imaged.ports.catalog import Catalog
+from imaged.ports.disk_image import ImportCheck
 from imaged.ports.fetcher import Fetcher
-from imaged.ports.inspection import ImportCheck
 from imaged.ports.store import Stores
 from imaged.services.claims import Claims, ClaimSettings
 from imaged.services.downloads import Downloads

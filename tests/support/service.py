@@ -26,8 +26,8 @@ from imaged.core.image import Image
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.lanes import ThreadLane
 from imaged.ports.catalog import Catalog
+from imaged.ports.disk_image import ImportCheck
 from imaged.ports.fetcher import Fetcher
-from imaged.ports.inspection import ImportCheck
 from imaged.ports.store import Store, Stores
 from imaged.services.health import Health
 from imaged.services.images import Images, RecordLimits

@@ -31,7 +31,7 @@ from imaged.conversion import sandbox, seccomp
 from imaged.conversion.sandbox import SandboxSettings
 from imaged.conversion.truncation import missing_bytes
 from imaged.core.errors import ConversionFailed, ConversionRefused
-from imaged.ports.conversion import ProgressCallback
+from imaged.ports.disk_image import ProgressCallback
 
 log = structlog.get_logger()
 
@@ -88,7 +88,7 @@ class QemuImgSettings:
 
 
 class QemuImg:
-    """Converts disks. A ``Converter`` (``ports/conversion.py``); ``settings`` may be replaced."""
+    """Converts disks. A ``Converter`` (``ports/disk_image.py``); ``settings`` may be replaced."""
 
     def __init__(self, settings: QemuImgSettings) -> None:
         self.settings = settings

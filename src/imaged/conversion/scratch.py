@@ -44,7 +44,7 @@ class ScratchSettings:
 
 
 class LocalScratchFolder:
-    """Scratch files of one attempt. Is a ``ScratchFolder`` (``ports/conversion.py``)."""
+    """Scratch files of one attempt. Is a ``ScratchFolder`` (``ports/disk_image.py``)."""
 
     def __init__(self, path: Path, settings: ScratchSettings) -> None:
         self._path = path
@@ -136,7 +136,7 @@ class LocalScratchFolder:
 
 
 class LocalScratch:
-    """Makes folders for attempts. Is a ``Scratch`` (``ports/conversion.py``)."""
+    """Makes folders for attempts. Is a ``Scratch`` (``ports/disk_image.py``)."""
 
     def __init__(self, settings: ScratchSettings) -> None:
         self._root = settings.root

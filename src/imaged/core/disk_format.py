@@ -1,6 +1,6 @@
 """The formats of disks, and whether data has the declared one.
 
-An ``Inspector`` (``ports/inspection.py``) detects the format; this module decides.
+An ``Inspector`` (``ports/disk_image.py``) detects the format; this module decides.
 
 Rule 1: the declared format equals the detected one, with the equivalences below.
 Rule 2: a format that no inspector recognises counts as raw.

@@ -15,8 +15,8 @@ from imaged.daemon import settings
 from imaged.daemon.places import scratch_place
 from imaged.fetchers.http_fetcher import HttpFetcher
 from imaged.inspectors.oslo_inspector import OsloInspector
+from imaged.ports.disk_image import ImportCheck
 from imaged.ports.fetcher import Fetcher
-from imaged.ports.inspection import ImportCheck
 from imaged.services.marked_places import MarkedScratch, PlaceRegistry
 from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter

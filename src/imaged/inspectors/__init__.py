@@ -1,1 +1,1 @@
-"""Inspectors: drivers of ``ports/inspection.py``, which recognise disk formats."""
+"""Inspectors: drivers of ``ports/disk_image.py``, which recognise disk formats."""

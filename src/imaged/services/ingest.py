@@ -39,8 +39,8 @@ from imaged.core.uploading import (
     write_to,
 )
 from imaged.lanes import LaneFactory, ThreadLane
+from imaged.ports.disk_image import InspectorFactory
 from imaged.ports.image_catalog import BlobCatalog
-from imaged.ports.inspection import InspectorFactory
 from imaged.ports.store import Stores
 from imaged.services.claimed import ClaimedImage, retry_until_available
 from imaged.services.claims import Claims

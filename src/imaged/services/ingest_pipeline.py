@@ -26,7 +26,7 @@ from imaged.core.errors import FormatRefused, RetryMismatch, SizeMismatch
 from imaged.core.image import BrokenUpload, Content, Image
 from imaged.core.integrity import StoredContent, require_undamaged
 from imaged.lanes import LaneFactory
-from imaged.ports.inspection import InspectorFactory
+from imaged.ports.disk_image import InspectorFactory
 from imaged.services.stream_checks import StreamChecks
 
 LAST_BYTES_SECONDS = 5  # timeout for the digest of a broken body

@@ -35,7 +35,7 @@ from imaged.core.place_marker import (
     why_place_refused,
 )
 from imaged.ports.catalog import PlaceCatalog
-from imaged.ports.conversion import Scratch, ScratchFolder
+from imaged.ports.disk_image import Scratch, ScratchFolder
 from imaged.ports.export import Destination, ExportFile
 from imaged.ports.image_catalog import BlobCatalog
 from imaged.ports.place import MarkedPlace

@@ -22,7 +22,7 @@ from imaged.core.image import Content
 from imaged.core.integrity import BLOCK_BYTES, CHECKSUM_BYTES, StoredContent, require_undamaged
 from imaged.core.limits import require_complete, require_within
 from imaged.lanes import Lane, LaneFactory
-from imaged.ports.inspection import ImportCheckRun, Inspector
+from imaged.ports.disk_image import ImportCheckRun, Inspector
 
 MAX_BLOCK_CHUNKS = 256  # blocks with more chunks are joined: each chunk costs memory of its own
 

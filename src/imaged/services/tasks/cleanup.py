@@ -31,7 +31,7 @@ from imaged.core.errors import (
 )
 from imaged.core.task import Task, TaskChange, cancel, still_waits_since
 from imaged.ports.catalog import Catalog
-from imaged.ports.conversion import Scratch
+from imaged.ports.disk_image import Scratch
 from imaged.ports.export import Destination
 from imaged.ports.image_catalog import TaskCatalog
 from imaged.ports.secret_box import SecretBox

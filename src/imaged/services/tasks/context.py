@@ -34,8 +34,8 @@ from imaged.core.image import (
 from imaged.core.task import Progress, Task, finish_task
 from imaged.core.uploading import share_to_finish, store_data
 from imaged.lanes import BackgroundLane, LaneFactory
+from imaged.ports.disk_image import ImportCheck, ImportFacts
 from imaged.ports.image_catalog import TaskCatalog
-from imaged.ports.inspection import ImportCheck, ImportFacts
 from imaged.services.claimed import ClaimedImage, ClaimedTask
 from imaged.services.ingest import Ingester
 from imaged.services.ingest_pipeline import StoredSource

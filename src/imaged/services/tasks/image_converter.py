@@ -14,8 +14,7 @@ import anyio
 
 from imaged.core.disk_format import Findings, FormatPolicy, require_declared
 from imaged.core.errors import ConversionRefused, FormatRefused, InvalidInput
-from imaged.ports.conversion import Converter, Scratch, ScratchFolder
-from imaged.ports.inspection import InspectorFactory
+from imaged.ports.disk_image import Converter, InspectorFactory, Scratch, ScratchFolder
 from imaged.services.stream_checks import StreamChecks
 from imaged.services.tasks.context import StreamCheckFactory, TaskContext
 

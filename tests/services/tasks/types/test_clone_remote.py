@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
-from imaged.ports.inspection import ImportFacts
+from imaged.ports.disk_image import ImportFacts
 from imaged.services.ingest_pipeline import IngestSettings
 from support.callers import OWNER
 from support.cluster import Cluster

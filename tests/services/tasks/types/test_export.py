@@ -26,7 +26,7 @@ from imaged.core.task import Task, TaskStatus
 from imaged.exports.conventions import temporary_name
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.ports.catalog import Catalog
-from imaged.ports.conversion import Scratch, ScratchFolder
+from imaged.ports.disk_image import Scratch, ScratchFolder
 from imaged.ports.export import ExportFile
 from imaged.services.downloads import Downloads
 from imaged.services.tasks.cleanup import UNKNOWN_TASK_GRACE, LeftoverCleaner

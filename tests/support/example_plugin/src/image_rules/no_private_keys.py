@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imaged.ports.inspection import ImportFacts
+from imaged.ports.disk_image import ImportFacts
 
 MARK = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 
