@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
+from imaged.cli.doctor import Finding, Level, worst
 from imaged.cli.doctor.addresses import listening_inodes, process_behind
 from imaged.cli.doctor.catalog import check_leases, check_wal_size, compare_clocks
 from imaged.cli.doctor.files import filesystem_of
-from imaged.cli.doctor.finding import Finding, Level, worst
 from imaged.cli.doctor.host import (
     ClockSample,
     check_clock_jump,

@@ -71,6 +71,10 @@ COMMANDS: Mapping[str, str] = {
 
 #: The modules of commands that share one with another command.
 SHARED_MODULES: Mapping[str, str] = {
+    "check_config": "config",
+    "adopt_store": "migrate",
+    "push": "push_pull",
+    "pull": "push_pull",
     "restore": "pending",
     "purge": "pending",
     "restore_backup": "backup",

@@ -10,7 +10,7 @@ import click
 
 from imaged.cli.options import no_trunc_option, wide_option
 from imaged.cli.output import local_time, print_json, print_sentence, printable
-from imaged.cli.push import VISIBILITIES, property_option
+from imaged.cli.push_pull import VISIBILITIES, property_option
 from imaged.cli.tables import print_table
 from imaged.cli.transfers import TransferOptions, service_options
 from imaged.units import age_in_words, approximate_size, pluralize

@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from imaged.cli.doctor.finding import Finding, ok, problem, worst
 from imaged.cli.options import config_option, configure_command_log, json_option, verbose_option
 from imaged.cli.output import print_json, print_sentence
 
 if TYPE_CHECKING:
     from imaged.config import Config
 
+
 INDENT = 9  # characters: the level, before each finding
 LEVEL_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+class Level(IntEnum):
+    """The level of a finding; the highest one is the exit code."""
+
+    OK = 0
+    WARNING = 1
+    PROBLEM = 2
+
+    @property
+    def word(self) -> str:
+        """The printed word."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check. ``remedy`` is "" if there is nothing to do."""
+
+    level: Level
+    subject: str  # the checked part, such as "store local"
+    what: str
+    remedy: str = ""
+
+
+def ok(subject: str, what: str) -> Finding:
+    """A finding without fault."""
+    return Finding(Level.OK, subject, what)
+
+
+def warning(subject: str, what: str, remedy: str) -> Finding:
+    """A fault that does not keep a daemon from working yet."""
+    return Finding(Level.WARNING, subject, what, remedy)
+
+
+def problem(subject: str, what: str, remedy: str) -> Finding:
+    """A fault that keeps a daemon from working, or is a security hole."""
+    return Finding(Level.PROBLEM, subject, what, remedy)
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """The highest level of all."""
+    return max((finding.level for finding in findings), default=Level.OK)
 
 
 @click.command()

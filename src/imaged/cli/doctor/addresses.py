@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from imaged.cli.doctor.finding import Finding, ok, problem, warning
+from imaged.cli.doctor import Finding, ok, problem, warning
 from imaged.cli.transfers import reachable_url
 from imaged.client.errors import ClientError, ConnectionFailed, ErrorResponse
 from imaged.client.http_session import open_http_session, read_endpoint

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import imaged
 from imaged import DEFAULT_CONFIG_FILE
-from imaged.cli.doctor.finding import Finding, ok, problem, warning
+from imaged.cli.doctor import Finding, ok, problem, warning
 from imaged.config import Config
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.daemon.backup_files import backup_warning

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from imaged.cli.doctor.finding import Finding, ok, warning
+from imaged.cli.doctor import Finding, ok, warning
 from imaged.config import Config
 from imaged.config.stores import FilesystemSection
 from imaged.units import format_duration, parse_duration

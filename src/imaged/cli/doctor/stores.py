@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from imaged.cli.doctor import Finding, ok, problem, warning
 from imaged.cli.doctor.files import ROOT_UID, filesystem_of
-from imaged.cli.doctor.finding import Finding, ok, problem, warning
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.errors import StoreError
 from imaged.core.place_marker import PlaceState
