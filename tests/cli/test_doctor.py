@@ -344,16 +344,21 @@ def test_work_of_dead_instances_that_is_not_taken_back_is_a_problem(
     assert (worst(found), found[0].what) == (level, what)
 
 
-def test_troubles_of_instances_are_warnings() -> None:
-    """Each sentence, with its instance."""
+def test_troubles_of_instances_and_places_are_warnings() -> None:
+    """Each sentence, with its instance or place."""
     names = (InstanceId("well"), InstanceId("ill"))
     well, ill = (Instance(name, "1.0", ("scrubber",)) for name in names)
     ill = replace(ill, troubles=("reclaimer: i failed 3 times: It is locked.",))
-    summary = Summary(NOW, [well, ill], [], {}, [], 0, 0, None)
+    summary = Summary(
+        NOW, [well, ill], [], {}, [], 0, 0, None, warnings=["store local: it lost half its blobs"]
+    )
 
     told = [one.what for one in check_leases(summary, SECOND) if one.level is Level.WARNING]
 
-    assert told == ["ill says: reclaimer: i failed 3 times: It is locked."]
+    assert told == [
+        "store local: it lost half its blobs.",
+        "ill says: reclaimer: i failed 3 times: It is locked.",
+    ]
 
 
 def test_a_clock_that_jumps_is_noticed() -> None:

@@ -78,6 +78,7 @@ BUSY = Summary(
     ],
     held_tasks=[HeldTask(InstanceId("far-2"), C, "import", "p1", NOW - MINUTE, NOW + MINUTE / 2)],
     damaged=1,
+    warnings=["store local: 1 of its 1 blobs have no row"],
 )
 PACE = Pace(lease=MINUTE, comparison=360 * MINUTE)
 IDLE = Summary(NOW, [], [], {}, [], 0, 0, None)
@@ -129,7 +130,7 @@ def test_text_output_has_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text.startswith(
         "Not all is well: missing blobs (2), damaged images (1), store cloud has 2% left for "
         "uploads, no instance has the role tasks, "
-        "blobs that could not be deleted (1), near-1 rejected its last reload.\n"
+        "blobs that could not be deleted (1), near-1 rejected its last reload, warnings (1).\n"
         "space       cloud: 3.0 GiB of 100.0 GiB free, 1.0 GiB must stay free\n"
         "bytes       2 missing blobs, 1 damaged image\n"
         "comparison  of stores and catalog: 1h ago\n"
@@ -138,6 +139,7 @@ def test_text_output_has_tables(monkeypatch: pytest.MonkeyPatch) -> None:
         "deletion    4 blobs that no image needs (6.0 MiB), 1 of them with failures; the first is "
         "due for 2m\n"
         "restorable  4 deleted images (1.0 GiB)\n"
+        "warning     store local: 1 of its 1 blobs have no row\n"
     )
 
 
@@ -217,6 +219,7 @@ def test_json_has_the_same_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert facts["reloaded_at"] == "2026-11-20T11:55:00.000+00:00"
     assert facts["is_reload_rejected"] is True
     assert facts["damaged_images"] == 1
+    assert facts["warnings"] == ["store local: 1 of its 1 blobs have no row"]
     assert facts["images"] == {"active": 7, "saving": 2}
     assert facts["stores"][1] == {
         "store": "cloud",

@@ -59,3 +59,5 @@ class PlacesContract:
         await catalog.set_place_warning(PlaceKind.STORE, "unknown", "It is not there.")
 
         assert await catalog.list_places() == [replace(known, warning=warning), other]
+        told = [f"store local: {warning}"] if warning else []
+        assert list((await catalog.summarize()).warnings) == told

@@ -15,6 +15,7 @@ from imaged.core.blob import make_key
 from imaged.core.errors import CatalogError, StoreError
 from imaged.core.ledger import StrayLimits
 from imaged.core.lifecycle import Status
+from imaged.core.place_marker import Place, PlaceKind, warnings_of
 from support.bodies import send
 from support.cluster import Cluster
 from support.faults import Call, catalog_fails, nth, override_calls, store_fails
@@ -153,6 +154,25 @@ async def test_each_store_has_a_brake_of_its_own(cluster: Cluster) -> None:
 
     assert (report.braked_stores, report.doomed) == (["far"], 1)
     assert {blob.store for blob in cluster.catalog.blobs.values()} == {"near"}
+
+
+async def test_operators_are_warned_while_strays_are_kept(cluster: Cluster) -> None:
+    """In the record of the store, for every instance; also while the store is away."""
+    await cluster.catalog.add_place(Place(PlaceKind.STORE, "near", UUID(int=7), "memory"))
+    plant(cluster, 1, 2)
+    node = cluster.node()
+    frozen = cluster.node("frozen", near=override_calls(cluster.near, list_keys=freezes))
+
+    await node.reconcile.run(apply=False)
+    assert not warnings_of(await cluster.catalog.list_places())
+    await node.reconcile.run_due()
+    await frozen.reconcile.run(apply=True)
+    (told,) = warnings_of(await cluster.catalog.list_places())
+    cluster.near.blobs.clear()
+    await node.reconcile.run_due()
+
+    assert told.startswith("store near: 2 of its 2 blobs have no row")
+    assert not warnings_of(await cluster.catalog.list_places())
 
 
 async def test_missing_bytes_are_told_and_nothing_is_done(cluster: Cluster) -> None:
