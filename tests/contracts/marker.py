@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -146,16 +147,18 @@ class MarkedPlaceContract:
         await store.put(kept, body(b"bytes"))
         marker = await store.place.write_marker(a_marker(store.name))
         others = [None, write_marker_text(a_marker(store.name)), b"damaged"]
-        others.append(write_marker_text(a_marker(store.name, catalog_id=uuid4())))
+        others.append(write_marker_text(replace(marker, catalog_id=uuid4())))
 
         for other in others:
             await self.change(door, other)
             store.place.expect(marker)
             for refused in (
                 store.place.require_expected(),
+                store.check(),
                 store.put(new_key(), body(b"more")),
                 store.delete(kept),
                 all_keys(store),
+                read_all(store, new_key()),  # it may exist in the right place
             ):
                 with pytest.raises(WrongPlace):
                     await refused

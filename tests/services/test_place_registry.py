@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import anyio
 import pytest
 
+from contracts.store_bodies import body
 from imaged.config.stores import StoresSection
 from imaged.core.blob import make_key
 from imaged.core.errors import CatalogMissing, StoreError, StoreFull, WrongPlace
@@ -213,6 +214,23 @@ async def test_nothing_is_done_in_a_wrong_place(cluster: Cluster, change: str) -
         pass
 
 
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_a_start_expects_the_marker(cluster: Cluster, *, is_away: bool) -> None:
+    """Also that of a worker while the disk is not mounted."""
+    places, store = PlaceRegistry(cluster.catalog), cluster.near
+    await places.identify(store.place, store)
+    if is_away:
+        store.place.marker = None
+    table = {"type": "filesystem", "path": "/srv/images"}
+    section = StoresSection.model_validate({"default": "near", "near": table})
+
+    stores = await open_stores(section, {"near": store}, places, allow_unavailable=True)
+    store.place.marker = None
+
+    with pytest.raises(WrongPlace):
+        await stores.pick("near").put(stray(1), body(b"bytes"))
+
+
 async def test_the_scrubber_goes_on_when_the_right_disk_is_back(cluster: Cluster) -> None:
     """What could not be deleted was put off."""
     store = cluster.near
@@ -250,6 +268,19 @@ async def test_a_new_catalog_is_not_made_over_data(cluster: Cluster) -> None:
     )
     assert "'far' (memory) holds 1 blob, and it has no marker" in said
     assert "imaged migrate --new-catalog" in said
+
+
+async def test_a_damaged_marker_counts_as_data(cluster: Cluster) -> None:
+    """A catalog may own the place, although it has no blobs."""
+
+    class Damaged(MemoryMarker):
+        async def read_marker(self) -> Marker | None:
+            return self.parse(b"damaged")
+
+    inventory = await take_inventory(Damaged("near"), cluster.near)
+
+    with pytest.raises(CatalogMissing, match="holds 0 blobs, and its marker cannot be read"):
+        require_nothing_held("sqlite:////srv/catalog.db", [inventory])
 
 
 async def test_a_new_catalog_is_made_beside_empty_stores(cluster: Cluster) -> None:

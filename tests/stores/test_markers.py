@@ -13,11 +13,12 @@ import pytest_asyncio
 
 from contracts.export_s3 import opened as opened_bucket
 from contracts.marker import MarkedPlaceContract, PlacedStore, a_marker
-from contracts.store_bodies import all_keys
+from contracts.store_bodies import all_keys, body, new_key
 from contracts.store_bucket import BucketBackdoor, OnBucket, opened, settings_for
+from contracts.store_faulty_disks import TracedDisk
 from contracts.store_folder import FolderBackdoor, store_on
-from imaged.core.errors import StoreError
-from imaged.core.place_marker import MARKER_NAME, PlaceKind
+from imaged.core.errors import StoreError, WrongPlace
+from imaged.core.place_marker import MARKER_NAME, PlaceKind, write_marker_text
 from imaged.exports.filesystem import FilesystemExport
 from imaged.ports.export import Destination
 from imaged.ports.place import MarkedPlace
@@ -97,6 +98,30 @@ class TestMarkedFolder(MarkedPlaceContract):
             await store.place.write_marker(a_marker("local"), replace=is_on_purpose)
 
         assert names_in(root) == {*before, MARKER_NAME}
+
+    async def test_another_disk_is_noticed_at_once(
+        self, store: FilesystemStore, door: FileBackdoor
+    ) -> None:
+        """Also by a store that has just been used, and in the middle of a listing."""
+        await store.put(kept := new_key(), body(b"bytes"))
+        store.place.expect(await store.place.write_marker(a_marker("local")))
+        keys = store.list_keys()
+        assert await anext(keys) == kept
+
+        await door.plant(MARKER_NAME, write_marker_text(a_marker("local")))
+
+        for refused in (anext(keys), store.put(new_key(), body(b"more"))):
+            with pytest.raises(WrongPlace):
+                await refused
+
+    async def test_a_marker_is_durable(self, root: Path) -> None:
+        """Its bytes before it gets its name, and the name before it counts."""
+        disk = TracedDisk()
+
+        await store_on(root, disk).place.write_marker(a_marker("local"))
+
+        calls = [call.name for call in disk.trace if call.name in {"writev", "fsync", "rename"}]
+        assert calls == ["writev", "fsync", "rename", "fsync"]
 
     async def test_a_writer_that_was_killed_leaves_no_marker(
         self, store: FilesystemStore, root: Path
@@ -193,6 +218,24 @@ class MarkedBucketContract(OnBucket, MarkedPlaceContract):
         """Remove the object."""
         assert isinstance(store, S3Store)
         await ObjectBackdoor(store._client.settings).remove(MARKER_NAME)
+
+    async def test_a_marker_is_read_again(
+        self, store: S3Store, door: ObjectBackdoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """When the last reading is too old: another catalog may have adopted the bucket."""
+        monkeypatch.setattr("imaged.stores.s3.marker.MARKER_CACHE_SECONDS", 0.0)
+        await store.put(kept := new_key(), body(b"bytes"))
+        store.place.expect(await store.place.write_marker(a_marker("local")))
+        await store.place.require_expected()
+
+        await door.plant(MARKER_NAME, write_marker_text(a_marker("local")))
+
+        for refused in (
+            store.put(new_key(), body(b"more")),
+            store.copy_from(store, kept, new_key()),
+        ):
+            with pytest.raises(WrongPlace):
+                await refused
 
     async def test_a_service_without_conditions(self, store: S3Store, beside: S3Store) -> None:
         """On such a service, too, an existing marker is not overwritten."""
