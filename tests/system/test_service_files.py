@@ -97,6 +97,15 @@ def test_systemd_supervises_it(service: Path) -> None:
     assert told["KillMode"] == "mixed"
 
 
+@each_daemon
+def test_it_starts_when_the_clock_is_set(service: Path) -> None:
+    """Leases and delays go by the clock (docs/decisions/0028)."""
+    told = settings(service)
+
+    assert "time-sync.target" in told["After"].split()
+    assert "time-sync.target" in told["Wants"].split()
+
+
 def test_all_services_are_shut_in_alike() -> None:
     """One is as dangerous as the others: they read and write the same files."""
     shut_in = [
