@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imaged.core.byte_range import ByteSpan
+from imaged.core.image import Content
 from imaged.core.integrity import (
     BLOCK_BYTES,
     BLOCKS_PER_PAGE,
     CHECKSUM_BYTES,
     PAGE_BYTES,
+    StoredContent,
     block_span,
     blocks_of,
     checksum_in,
     count_blocks,
     page_of,
     pages_of,
+    problems_of,
 )
 from imaged.services.stream_checks import BlockChecksummer
+from support.sample_images import content
 
 TIB = 1024**4
+
+
+RECORD = content()
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (RECORD, None),
+        (replace(RECORD, hash_algorithm="sha256", hash_value="of another algorithm"), None),
+        (None, "is missing"),
+        (replace(RECORD, size_bytes=99), "has 99 bytes, and not 100"),
+        (replace(RECORD, checksum="other"), "has the checksum other, and not md5 of them"),
+        (replace(RECORD, hash_value="other"), "has the sha512 other, and not sha512 of them"),
+    ],
+)
+def test_each_part_of_the_record_is_compared(found: Content | None, why: str | None) -> None:
+    """One that differs is enough, and is told."""
+    problems = problems_of(RECORD, StoredContent("near", found))
+
+    assert list(problems) == ([] if why is None else [f"In the store 'near' the data {why}."])
 
 
 @pytest.mark.parametrize(

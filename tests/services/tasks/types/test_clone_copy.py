@@ -177,9 +177,11 @@ async def test_a_store_that_tells_of_other_bytes(cluster: Cluster, is_damaged: b
 
 async def test_bytes_that_are_not_those_of_the_source(cluster: Cluster) -> None:
     """A copy of damage is no clone; neither is one that ends early."""
-    key = (await cluster.image(A)).locations[0].key
+    image = await cluster.image(A)
+    key = image.locations[0].key
     if isinstance(cluster.far, CopyingStore):
-        cluster.far.lost_bytes = 1
+        assert image.content is not None
+        cluster.far.lost_bytes, cluster.far.told = 1, image.content.checksum
     else:
         cluster.near.blobs[key] = BODY[::-1]
 
