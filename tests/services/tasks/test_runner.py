@@ -290,6 +290,11 @@ async def test_a_secret_that_cannot_be_read_here_is_left_to_others(
     asked = await ask(cluster.node("asked", types=[Wait()]), seconds=4, token="s3cret")
 
     assert await keyless.run_tasks() == 0
+    async with anyio.create_task_group() as working:
+        working.start_soon(keyless.runner.serve_brief_only)
+        await anyio.sleep(1)
+        assert not keyless.runner.start_now(asked)
+        working.cancel_scope.cancel()
     assert (await cluster.catalog.get_task(asked.id)).status is TaskStatus.PENDING
     assert await cluster.node("owner", types=[Wait()]).run_tasks() == 1
 

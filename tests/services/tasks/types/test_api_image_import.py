@@ -11,7 +11,13 @@ import pytest
 
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.edits import may_change_formats
-from imaged.core.errors import FormatRefused, ImageDeleted, ImportNotReady, InvalidTransition
+from imaged.core.errors import (
+    FormatRefused,
+    FormatsChanged,
+    ImageDeleted,
+    ImportNotReady,
+    InvalidTransition,
+)
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
 from imaged.core.uploading import change_task
@@ -234,6 +240,20 @@ async def test_formats_that_are_patched_in_the_middle_are_not_believed(
     )
     await cluster.node().ask_import(A)
     assert await cluster.node().run_tasks() == 1
+
+
+async def test_an_upload_publishes_no_other_formats(cluster: Cluster) -> None:
+    """No patch is accepted while data is sent, and no other change is believed either."""
+    await cluster.queued(A)
+
+    async def changed(*_: object) -> None:
+        assert not may_change_formats(await cluster.image(A))
+        await cluster.change(A, lambda image: replace(image, disk_format="qcow2"))
+
+    near = override_calls(cluster.near, put=nth(cluster.near.put, 1, after=changed))
+    with pytest.raises(FormatsChanged):
+        await cluster.node(near=near).upload(A)
+    assert (await cluster.image(A)).status is Status.QUEUED
 
 
 async def test_the_policy_of_the_verdict_is_that_of_its_moment(cluster: Cluster) -> None:

@@ -146,6 +146,16 @@ async def test_bytes_are_inspected(cluster: Cluster) -> None:
     assert not cluster.keys
 
 
+async def test_another_format_than_raw(cluster: Cluster) -> None:
+    """The clone has that of the image there, and its bytes were inspected as that."""
+    data = qcow2()
+    told = {"size": len(data), "os_hash_value": hashlib.sha256(data).hexdigest()}
+
+    task = await fetch(cluster.node(web=web_of(data, disk_format="qcow2", **told)))
+
+    assert (await made_by(cluster, task)).disk_format == "qcow2"
+
+
 async def test_limits(cluster: Cluster) -> None:
     """What it tells is too large, or more than the project may have: not a byte is fetched."""
     web = web_of()
