@@ -17,12 +17,14 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from contracts.marker import a_marker
 from imaged.api.authenticator import TokenFile
 from imaged.cli import COMMAND_GROUPS, COMMANDS, EXIT_MISCONFIGURED, EXIT_PROBLEMS
 from imaged.cli import imaged as group
 from imaged.cli.examples import EXAMPLES
 from imaged.config import load
 from imaged.core.access import Caller
+from imaged.core.place_marker import MARKER_NAME, PlaceKind, write_marker_text
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from support.command import Workspace, blobs, imaged
@@ -393,6 +395,20 @@ def test_a_missing_export_destination_is_told(workspace: Workspace) -> None:
     assert done.returncode == 1
     assert "backups" in done.stderr
     assert str(missing) in done.stderr
+
+
+def test_an_export_destination_of_another_catalog_is_told(workspace: Workspace) -> None:
+    """check-config names it: exports would fail."""
+    exports = workspace.folder / "exports"
+    exports.mkdir()
+    marker = write_marker_text(a_marker("backups", kind=PlaceKind.EXPORTS))
+    (exports / MARKER_NAME).write_bytes(marker)
+    workspace.write(f'[exports.backups]\ntype = "filesystem"\npath = "{exports}"')
+    workspace.imaged("migrate")
+    done = workspace.imaged("check-config")
+
+    assert done.returncode == 1
+    assert "'backups' belongs to another catalog" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["check-config", "serve", "status"])
