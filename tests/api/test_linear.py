@@ -231,5 +231,13 @@ def test_the_count_sees_loops_in_c() -> None:
         known = names(size)
         return [known.count(name) for name in known]
 
+    def by_an_operator(size: int) -> list[str]:
+        known: list[str] = []
+        for name in names(size):
+            if name not in known:
+                known = [*known, name]
+        return known
+
     assert min(work_growth(in_python, (20, 40, 80)), work_growth(in_c, SIZES)) > LINEAR_GROWTH_LIMIT
+    assert work_growth(by_an_operator, SIZES) > LINEAR_GROWTH_LIMIT
     assert operations(lambda: None) < operations(lambda: names(10))

@@ -11,9 +11,12 @@ import pytest_asyncio
 from contracts import catalog_databases
 from contracts.catalog_files import opened
 from contracts.catalog_samples import queued
+from contracts.catalog_slow_lists import limit_lists
 from imaged.catalogs.database import MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.core.errors import CatalogError, ImageNotFound
+from imaged.core.errors import CatalogError, ImageNotFound, ListTooSlow
+from imaged.core.limits import MIB
+from imaged.core.query import ImageQuery, TaskQuery
 from imaged.ports.meter import TRANSACTION_KINDS, ignore_measurement
 from stores.test_metered import Notes
 
@@ -52,6 +55,15 @@ async def test_transactions_are_told_with_how_they_ended(within: SqlCatalog) -> 
         ("read", CatalogError),
     ]
     assert {what for what, _ in notes.told} == set(TRANSACTION_KINDS)
+
+
+async def test_lists_have_their_time_limit(within: SqlCatalog) -> None:
+    """That of the database within: they do not count as other reads."""
+    limit_lists(within, 0)
+    catalog = SqlCatalog(MeteredDatabase(within.database, ignore_measurement))
+    for listed in (catalog.list_page(ImageQuery(), MIB), catalog.list_tasks(TaskQuery())):
+        with pytest.raises(ListTooSlow):
+            await listed
 
 
 async def test_figures_are_those_of_the_database_within(tmp_path: Path) -> None:

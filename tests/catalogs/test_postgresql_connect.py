@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 
@@ -16,6 +17,7 @@ from contracts.catalog_samples import all_images, queued
 from imaged.catalogs.connect import inspect_catalog, migrate_catalog, open_catalog, without_password
 from imaged.catalogs.postgresql import connector, driver
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresql
+from imaged.catalogs.postgresql.errors import translated_errors
 from imaged.catalogs.postgresql.url import display_name_of
 from imaged.core.errors import CatalogError, CatalogTooOld, CatalogUnavailable
 from support.ports import reserve_port
@@ -126,6 +128,7 @@ async def test_a_password_file_that_cannot_be_read(url: str, role: str, tmp_path
         ({}, "?sslmode=verify-full&sslrootcert=/none.pem", "no such socket or certificate"),
         ({}, "?target_session_attrs=standby", "no server matches target_session_attrs"),
         ({}, "?default_transaction_read_only=on", "is read-only"),
+        ({}, "?no_such_thing=on", "does not know a setting"),
     ],
 )
 async def test_what_cannot_be_opened(url: str, other: dict[str, str], query: str, why: str) -> None:
@@ -136,6 +139,20 @@ async def test_what_cannot_be_opened(url: str, other: dict[str, str], query: str
         await inspect_catalog(wrong)
 
     assert "127.0.0.1" in str(error.value) or "nowhere.invalid" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (asyncpg.ProtocolViolationError, "by its server, or by a pooler before it"),
+        (asyncpg.DuplicatePreparedStatementError, "statements of another connection"),
+        (asyncpg.InvalidSQLStatementNameError, "lost its prepared statements"),
+    ],
+)
+async def test_mistakes_of_a_pooler(kind: type[Exception], why: str) -> None:
+    """Each has a sentence of its own."""
+    with pytest.raises(CatalogError, match=why), translated_errors("imaged on db"):
+        raise kind("as the pooler says")
 
 
 async def test_where_nothing_answers(url: str) -> None:

@@ -14,7 +14,7 @@ from contracts.catalog_files import database_of, opened
 from contracts.catalog_plans import LAST_TASK, LISTS, MEMBER
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.deletion import delete
-from imaged.core.limits import MAX_PROPERTIES, MIB
+from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS, MIB
 from imaged.core.query import ImageQuery, TaskQuery
 from imaged.core.task import Progress, TaskStatus, cancel
 from support.sample_images import draft, task
@@ -90,6 +90,15 @@ async def test_many_filters_are_one_subquery(catalog: SqlCatalog, count: int) ->
     assert sum("LIST SUBQUERY" in step for step in plans.steps) == 1, plans.steps
     lookups = [step for step in plans.steps if "image_properties_value" in step]
     assert len(lookups) == count, plans.steps
+
+
+async def test_many_tags_are_one_subquery(catalog: SqlCatalog) -> None:
+    """All are looked up in the index together."""
+    plans = Plans(catalog)
+    await samples.list_images(catalog, ImageQuery(tags=tuple(map(str, range(MAX_TAGS)))))
+
+    assert sum("LIST SUBQUERY" in step for step in plans.steps) == 1, plans.steps
+    assert sum("image_tags" in step for step in plans.steps) == 1, plans.steps
 
 
 async def test_duties_use_an_index(catalog: SqlCatalog) -> None:

@@ -14,10 +14,13 @@ from anyio.lowlevel import checkpoint
 from imaged.catalogs.sqlite.driver import SqliteDatabase, SqliteSettings
 from imaged.config import load
 from imaged.config.sections import Role
+from imaged.core.task import TaskStatus
 from imaged.daemon.background_jobs import BackgroundJobs, PeriodicJob
-from imaged.daemon.container import ServiceContainer
+from imaged.daemon.container import ServiceContainer, read_counters
 from imaged.daemon.drivers import open_drivers
 from support.command import Workspace
+from support.faults import store_fails
+from support.sample_images import task
 
 LOOKS = 5
 DEADLINE_SECONDS = 10
@@ -108,6 +111,47 @@ def test_every_instance_cuts_a_long_log_off(roles: tuple[Role, ...], tmp_path: P
             with anyio.fail_after(DEADLINE_SECONDS):
                 while parts.database.log_bytes:
                     await checkpoint()
+            tasks.cancel_scope.cancel()
+
+    anyio.run(scenario)
+
+
+def test_what_cannot_be_done_is_told(tmp_path: Path) -> None:
+    """By the status of the instance, by its health and by its metrics."""
+    more = f"[exports.archive]\ntype = 'filesystem'\npath = '{tmp_path / 'archive'}'"
+    config = load(Workspace(tmp_path).write(more), {})
+
+    async def scenario() -> None:
+        async with open_drivers(config) as parts:
+            services = ServiceContainer(parts, config)
+            for postponed in services.postponed:
+                await postponed.try_item("one", store_fails)
+            await services.sweeper.run_due()  # in a folder that is not there
+            counters = read_counters(parts, services)
+
+            duties = {"reclaimer", "scrubber", "sweeper", "task_expiry", "tasks"}
+            assert counters.items_failed == counters.items_put_off == dict.fromkeys(duties, 1)
+            assert {"exports.archive"} == {*services.health.degraded_parts()}
+            beginnings = {trouble.partition(":")[0] for trouble in services.troubles}
+            assert beginnings == {"exports.archive", *duties}
+
+    anyio.run(scenario)
+
+
+def test_a_task_that_nothing_can_run_ends_in_each_instance(tmp_path: Path) -> None:
+    """After ``tasks.longest_pending``, by one of the periodic jobs."""
+    config = load(Workspace(tmp_path).write("[tasks]\nlongest_pending = '1ms'"), {})
+
+    async def scenario() -> None:
+        async with open_drivers(config) as parts, anyio.create_task_group() as tasks:
+            await parts.catalog.add_task(task("t", type="magic"))
+            services = ServiceContainer(parts, config)
+            jobs = BackgroundJobs(services, lambda: config)
+            jobs.start(tasks)
+            with anyio.fail_after(DEADLINE_SECONDS):
+                while not (ended := await parts.catalog.get_task("t")).is_final:
+                    jobs.wake()
+            assert ended.status is TaskStatus.FAILURE
             tasks.cancel_scope.cancel()
 
     anyio.run(scenario)

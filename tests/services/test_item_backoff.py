@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import pairwise
 
@@ -9,9 +10,11 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.core.errors import CatalogError, StoreError
+from imaged.core.errors import CatalogError, ClientVanished, StoreError
 from imaged.core.lifecycle import Status
+from imaged.services import reclaimer, scrubber
 from imaged.services.periodic import ITEM_RETRIES, ItemBackoff, run_all_steps
+from support.bodies import send_broken
 from support.cluster import Cluster
 from support.faults import catalog_fails, fails_for, override_calls, store_fails
 from support.node import A, B, image_id
@@ -155,6 +158,51 @@ async def test_staged_bytes_that_cannot_go_keep_no_others(cluster: Cluster) -> N
         Status.UPLOADING,
         Status.QUEUED,
     ]
+
+
+async def lapsed(cluster: Cluster, one: str) -> None:
+    """The uploader of an image is silent."""
+    await cluster.killed(one)
+
+
+async def staged(cluster: Cluster, one: str) -> None:
+    """Bytes wait for their import."""
+    await cluster.queued(one)
+    await cluster.node().stage(one)
+
+
+async def broken_off(cluster: Cluster, one: str) -> None:
+    """An upload is remembered."""
+    await cluster.queued(one)
+    with pytest.raises(ClientVanished):
+        await cluster.node().upload(one, send_broken(ClientVanished()))
+
+
+async def deleted(cluster: Cluster, one: str) -> None:
+    """An image may be restored for a while."""
+    await cluster.active(one)
+    await cluster.node().delete(one)
+
+
+@pytest.mark.parametrize("make", [lapsed, staged, broken_off, deleted])
+async def test_items_that_wait_do_not_fill_a_batch(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Awaitable[None]]
+) -> None:
+    """As many as one batch has cannot be changed: the next item is found behind them."""
+    monkeypatch.setattr(reclaimer, "RECLAIM_BATCH", 1)
+    monkeypatch.setattr(scrubber, "SCRUB_BATCH", 1)
+    for one in (A, B):
+        await make(cluster, one)
+        await anyio.sleep(1)
+    before = await cluster.image(B)
+    await anyio.sleep(2 * DAY)
+    node = cluster.node(fault=fails_for(cluster.catalog.modify_image, A))
+
+    for _ in range(2):
+        await node.reclaimer.run_due()
+        await node.scrubber.run_due()
+
+    assert await cluster.image(B) != before
 
 
 async def test_a_mistake_over_one_blob_keeps_no_other(cluster: Cluster) -> None:
