@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
@@ -101,6 +103,17 @@ async def test_forbidden_addresses_behind_a_redirect(origin: Origin, host: str) 
     with pytest.raises(FetchRefused):
         await fetch(fetcher_for(origin), origin.redirect_url)
     assert len(origin.asked) == 1
+
+
+async def test_names_are_looked_up_in_threads_of_their_own() -> None:
+    """Not in those of the event loop, which S3 and PostgreSQL need: here it has none."""
+    none = ThreadPoolExecutor(1)
+    none.shutdown()
+    asyncio.get_running_loop().set_default_executor(none)
+
+    with pytest.raises(FetchRefused) as refusal:
+        await HttpFetcher(configured(FetchSettings)).check("http://localhost/image")
+    assert refusal.value.phase == "address"
 
 
 @pytest.mark.parametrize("address", INSIDE)
