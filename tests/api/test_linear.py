@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from multidict import CIMultiDict
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 
@@ -76,7 +77,7 @@ def steps(count: int) -> list[dict[str, object]]:
 def answer(**headers: str) -> Any:
     """What a server of the web answered."""
     return SimpleNamespace(
-        headers={name.replace("_", "-").title(): text for name, text in headers.items()},
+        headers=CIMultiDict({name.replace("_", "-"): text for name, text in headers.items()}),
         status=206,
         content_length=None,
     )
@@ -95,6 +96,7 @@ JSON: Mapping[str, Read] = {
     "a text": lambda n: bodies.parse(body(["x" * n])),
     "escapes": lambda n: bodies.parse(body(["\U0001f600" * n])),
     "half a character, deep": lambda n: bodies.parse(b'{"a":' * n + b'"\\ud800"' + b"}" * n),
+    "half a character before many texts": lambda n: bodies.parse(body(["\ud800", *["x"] * n])),
     "many texts before half a character": lambda n: bodies.parse(
         body({"a": ["x"] * n, "b": "\ud800"})
     ),

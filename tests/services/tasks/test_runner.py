@@ -609,6 +609,23 @@ async def test_progress_is_written_now_and_then(cluster: Cluster) -> None:
     assert 9 <= written["counting"] <= 11
 
 
+async def test_the_same_progress_again_is_none(cluster: Cluster) -> None:
+    """An attempt that only asks whether something has moved stalls."""
+
+    async def also(context: TaskContext) -> None:
+        while True:
+            await context.progress("asking", 1, 100)
+            await anyio.sleep(10)
+
+    node = cluster.node(types=[Wait(also)])
+    await ask(node)
+    with capture_logs() as lines:
+        cluster.start(node.runner.serve()).ignore()
+        await anyio.sleep(node.runner.settings.stalled_after.total_seconds() + 60)
+
+    assert [line["phase"] for line in lines if line["event"] == "task.stalled"] == ["asking"]
+
+
 async def test_progress_that_is_not_heard_is_no_matter(cluster: Cluster) -> None:
     """The work goes on."""
     node = cluster.node(
