@@ -666,6 +666,19 @@ async def test_an_upload_that_does_not_end(
     assert await door.uploads() == {}
 
 
+async def test_an_upload_that_stays_listed(
+    store: S3Store, proxy: FaultProxy, door: BucketBackdoor
+) -> None:
+    """It is aborted a few times, although it counts as gone each time, and then reported."""
+    key = new_key()
+    await door.write_unfinished(key, b"half")
+    answers = {"abort_multipart_upload": Fault.PRETENDED, "list_parts": Fault.NO_UPLOADS}
+    proxy.plan = lambda call, _number: answers.get(call)
+
+    with pytest.raises(StoreError, match="after 5 rounds of aborts"):
+        await store.delete(key)
+
+
 @pytest.mark.parametrize("fault", [Fault.PAGE, Fault.NOTHING])
 async def test_no_list_of_parts_is_not_an_empty_one(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor, fault: Fault
