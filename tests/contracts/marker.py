@@ -168,6 +168,9 @@ class MarkedPlaceContract:
         await store.place.require_expected()
         assert await all_keys(store) == [kept]
         assert await read_all(store, kept) == b"bytes"
+        store.place.expect(a_marker(store.name))  # though the other one has just been seen
+        with pytest.raises(WrongPlace):
+            await store.place.require_expected()
 
     async def change(self, door: MarkerBackdoor, data: bytes | None) -> None:
         """Set the marker to this, or remove it."""

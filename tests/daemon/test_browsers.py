@@ -23,6 +23,7 @@ def test_only_programs_are_administrators(workspace: Workspace) -> None:
 
         assert status("GET", Host="rebound.example:9292") == 421
         assert status("POST", WANTED, Host="rebound.example") == 421
+        assert status("GET", Host="192.0.2.7:9292") == 421  # not where it listens
         assert status("POST", WANTED, Origin="https://page.example") == 403
         assert status("POST", WANTED, Sec_Fetch_Site="cross-site") == 403
         assert status("POST", WANTED, Content_Type=FORM) == 415

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.request import urlopen
 
 import anyio
+import pytest
 
 from support.command import ServerProcess, Workspace, blobs, serving
 from support.imaged_process import COMMAND_TIMEOUT_SECONDS
@@ -115,6 +117,18 @@ def test_addresses_of_their_own(workspace: Workspace) -> None:
         assert daemon.end() == 0
 
     assert not path.exists()
+
+
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 421), ("0.0.0.0", 200)])
+def test_a_name_that_a_web_page_could_have(workspace: Workspace, host: str, status: int) -> None:
+    """It is refused where only this machine connects; other machines use names of their own."""
+    port = reserve_port()
+    with (
+        serving(workspace.write(f'[metrics]\nbind = ["{host}:{port}"]')),
+        closing(HTTPConnection("127.0.0.1", port)) as connection,
+    ):
+        connection.request("GET", "/metrics", headers={"Host": "images.example"})
+        assert connection.getresponse().status == status
 
 
 def test_the_token_for_the_addresses_of_the_api(workspace: Workspace) -> None:

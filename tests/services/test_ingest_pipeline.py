@@ -119,6 +119,14 @@ async def test_a_body_that_outgrows_the_largest_size_is_stopped(cluster: Cluster
     await cluster.require_clean_retry(A)
 
 
+async def test_no_bytes_have_no_format(cluster: Cluster) -> None:
+    """Nova declares qcow2, and sends nothing, for a snapshot whose data is in volumes."""
+    await cluster.queued(A, disk_format="qcow2")
+    image = await cluster.node().upload(A, cut(b"", 1), 0)
+    assert image.content is not None
+    assert image.content.size_bytes == 0
+
+
 @pytest.mark.parametrize(
     ("declared", "data"),
     [

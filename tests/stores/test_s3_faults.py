@@ -735,6 +735,15 @@ async def test_a_download_fails(
     assert proxy.calls.count("get_object") <= 2 * 2  # the library asks again over a new connection
 
 
+async def test_a_page_is_no_blob(store: S3Store, proxy: FaultProxy, door: BucketBackdoor) -> None:
+    """200 with a page that is longer than the blob: its first bytes are not those of the blob."""
+    key = new_key()
+    await door.plant(key, b"blob")
+    proxy.plan = fail("get_object", 0, Fault.PAGE, for_ever=True)
+    with pytest.raises(StoreError):
+        await read_all(store, key)
+
+
 async def test_a_blob_that_goes_while_a_download_breaks(
     store: S3Store, proxy: FaultProxy, door: BucketBackdoor
 ) -> None:
