@@ -257,6 +257,7 @@ CHARGES = [
 
 
 @pytest.mark.parametrize(("before", "after", "expected"), CHARGES)
+@pytest.mark.rule("ledger.4")
 def test_each_blob_is_charged_to_its_project(
     before: Image, after: Image, expected: dict[str, int]
 ) -> None:
