@@ -126,6 +126,14 @@ def test_secrets_of_systemd_are_in_it_and_variables_by_name(
     assert made.manifest.variables == ["IMAGED_SCRUBBER__DELAY"]
 
 
+def test_a_missing_folder_is_not_made(installation: Installation) -> None:
+    """Its disk may not be mounted: then a backup would lie on the system's own."""
+    installation.backups.rmdir()
+    with pytest.raises(BackupError, match=r"no folder .*Mount its disk, or make it"):
+        installation.back_up()
+    assert not installation.backups.exists()
+
+
 def test_an_emptied_machine_gets_everything_back(installation: Installation) -> None:
     """To the old paths, with the old permissions."""
     made = installation.back_up()

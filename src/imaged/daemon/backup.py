@@ -205,7 +205,14 @@ def _private_files() -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of the folder of backups. Raises BackupError, OSError."""
+    """Hold the lock of the folder of backups. Raises BackupError, OSError.
+
+    A missing folder is not made: it may be on a disk that is not mounted.
+    """
+    if not folder.is_dir():
+        raise BackupError(
+            f"There is no folder {folder}. Mount its disk, or make it: install -d -m 700 {folder}"
+        )
     descriptor = os.open(folder / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         give_to(descriptor, folder.stat())
