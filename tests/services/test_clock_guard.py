@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import anyio
 import pytest
 from structlog.testing import capture_logs
 
 from contracts.catalog_samples import held_by, new_claim
+from imaged.core.blob import make_key
 from imaged.core.image import BrokenUpload, Location
 from imaged.core.lifecycle import Status
 from imaged.core.task import cancel
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.anyio
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 DELAY = timedelta(hours=24)
 C = image_id(0xC3)
+STRAY = make_key(C, UUID(int=1))
 
 
 class SetClock(VirtualClock):
@@ -199,7 +202,7 @@ async def test_nothing_else_goes_by_a_clock_that_stepped(cluster: Cluster, clock
     await cluster.queued(C)
     broken = BrokenUpload(10, 5, "0" * 32)
     await cluster.change(C, lambda image: replace(image, broken_upload=broken))
-    await cluster.catalog.add_stray(Location("near", "stray", 1), DAY)
+    await cluster.catalog.add_stray(Location("near", STRAY, 1), DAY)
     await node.reclaimer.run_due()
     await scrub(node)
     await node.task_service.expire_due()
@@ -214,8 +217,33 @@ async def test_nothing_else_goes_by_a_clock_that_stepped(cluster: Cluster, clock
     assert (await cluster.image(A)).status is Status.UPLOADING
     assert (await cluster.image(B)).status is Status.DELETED
     assert "t" in cluster.catalog.tasks
-    assert "stray" in cluster.catalog.blobs
+    assert STRAY in cluster.catalog.blobs
     assert (await cluster.image(C)).broken_upload is not None
+
+
+async def test_a_step_within_a_round_ends_it(
+    cluster: Cluster, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch is looked for by the clock of then: it is left alone, whatever it is."""
+    await cluster.active(A)
+    await cluster.queued(B)
+    node = cluster.node(delay=DELAY)
+    await node.delete(A)
+    await node.delete(B)
+    await cluster.catalog.add_stray(Location("near", STRAY, 1), DAY)
+    await scrub(node)
+    redate = cluster.catalog.redate
+
+    async def redate_and_step(quarantine: timedelta) -> int:
+        clock.ahead = 400 * DAY
+        return await redate(quarantine)
+
+    monkeypatch.setattr(cluster.catalog, "redate", redate_and_step)
+    assert not await scrub(node)
+
+    assert (await cluster.image(A)).status is Status.PENDING_DELETE
+    assert (await cluster.image(B)).status is Status.DELETED
+    assert STRAY in cluster.catalog.blobs
 
 
 @pytest.mark.parametrize("step", [0 * DAY, 400 * DAY, 10 * LEASE, -10 * LEASE, -400 * DAY])
