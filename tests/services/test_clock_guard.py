@@ -19,9 +19,12 @@ from imaged.core.image import BrokenUpload, Location
 from imaged.core.lifecycle import Status
 from imaged.core.task import cancel
 from imaged.core.uploading import begin_upload
+from imaged.services.periodic import ItemBackoff
+from imaged.services.tasks.cleanup import UnrunnableTaskReaper
 from support.bodies import send
 from support.cluster import Cluster
 from support.node import LEASE, RENEW_EVERY, A, B, Node, image_id, virtual_uptime
+from support.reversed_secret_box import ReversedSecretBox
 from support.sample_images import task
 from support.settings import clock_guard
 from support.virtual_time import VirtualClock
@@ -190,10 +193,20 @@ async def test_a_machine_that_was_off_waits_an_hour(cluster: Cluster, clock: Set
 
 
 async def test_nothing_else_goes_by_a_clock_that_stepped(cluster: Cluster, clock: SetClock) -> None:
-    """Neither staged bytes, nor records of tasks and images, nor strays."""
+    """Neither staged bytes, records of tasks and images, strays, nor tasks of unknown types."""
     await cluster.queued(A)
     await cluster.queued(B)
     node = cluster.node()
+    reaper = UnrunnableTaskReaper(
+        cluster.catalog,
+        node.task_service.registry,
+        ReversedSecretBox(),
+        node.clock,
+        ItemBackoff("task_expiry", cluster.catalog.check),
+        7 * DAY,
+    )
+    await cluster.catalog.add_task(task("strange", type="magic"))
+    await reaper.run_due()
     await node.stage(A)
     await node.delete(B)
     await cluster.catalog.add_task(task("t"))
@@ -212,8 +225,10 @@ async def test_nothing_else_goes_by_a_clock_that_stepped(cluster: Cluster, clock
         await node.reclaimer.run_due()
         assert not await scrub(node)
         assert not await node.task_service.expire_due()
+        await reaper.run_due()
         await anyio.sleep(30)
 
+    assert not (await cluster.catalog.get_task("strange")).is_final
     assert (await cluster.image(A)).status is Status.UPLOADING
     assert (await cluster.image(B)).status is Status.DELETED
     assert "t" in cluster.catalog.tasks
