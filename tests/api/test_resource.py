@@ -93,6 +93,19 @@ async def test_conditions_of_reads(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("headers", "status"), [({"if-none-match": "*"}, 204), ({"if-match": "*"}, 412)]
+)
+async def test_data_are_made_by_their_request(
+    service: Service, headers: dict[str, str], status: int
+) -> None:
+    """So they do not exist yet when a condition is looked at."""
+    path = f"/v2/images/{await service.create()}/file"
+    reply = await service.call("PUT", path, b"hello", headers={**headers, "content-type": OCTETS})
+    assert reply.status == status, reply.text
+
+
+@pytest.mark.asyncio
 async def test_conditions_come_behind_other_refusals(service: Service) -> None:
     """A request that fails without its condition is answered as if it had none (13.2.1)."""
     deactivated = await service.create_active(b"hello")

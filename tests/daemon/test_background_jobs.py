@@ -15,7 +15,7 @@ from imaged.catalogs.sqlite.driver import SqliteDatabase, SqliteSettings
 from imaged.config import load
 from imaged.config.sections import Role
 from imaged.core.task import TaskStatus
-from imaged.daemon.background_jobs import BackgroundJobs, PeriodicJob
+from imaged.daemon.background_jobs import BackgroundJobs, PeriodicJob, job_names
 from imaged.daemon.container import ServiceContainer, read_counters
 from imaged.daemon.drivers import open_drivers
 from support.command import Workspace
@@ -31,6 +31,19 @@ async def until_asked(counts: Counter[str], what: str, times: int) -> None:
     with anyio.fail_after(DEADLINE_SECONDS):
         while counts[what] < times:
             await checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("roles", "names"),
+    [
+        (["api"], []),
+        (["tasks"], ["sweeper"]),
+        (["scrubber"], ["sweeper", "scrubber", "reconcile"]),
+    ],
+)
+def test_jobs_of_roles(roles: list[Role], names: list[str]) -> None:
+    """Every instance takes work back, expires tasks and shortens the log of its catalog."""
+    assert job_names(roles) == ["reclaimer", "task_expiry", "checkpoint", *names]
 
 
 def test_a_duty_that_is_off_is_not_done_until_it_is_on() -> None:
