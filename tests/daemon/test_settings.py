@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -10,9 +11,10 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.errors import PydanticUserError
 
 from imaged.config.sections import Section, setting
+from imaged.core.limits import KIB, MIB
 from imaged.daemon import settings
 from imaged.daemon.settings import settings_for
-from support.settings import ALL_SETTINGS
+from support.settings import ALL_SETTINGS, config_of
 
 
 class DoorSection(Section):
@@ -64,6 +66,16 @@ def test_a_second_default_stops_the_start() -> None:
     """Otherwise the two may differ."""
     with pytest.raises(TypeError, match=r"TwiceSettings\.width"):
         settings_for(DoorSection(), TwiceSettings)
+
+
+def test_limits_of_records_reach_images_and_tasks(tmp_path: Path) -> None:
+    """One setting of the properties of images limits those of an image that a task makes."""
+    config = config_of(
+        tmp_path, "[uploads]\nmax_properties_size = '3KiB'\n[api]\nmax_page_size = '2MiB'"
+    )
+    limits = settings.record_limits(config)
+    assert (limits.max_properties_bytes, limits.max_page_bytes) == (3 * KIB, 2 * MIB)
+    assert settings.task_service_settings(config).max_properties_bytes == 3 * KIB
 
 
 def test_all_settings_are_examined_here() -> None:
