@@ -51,3 +51,11 @@ def test_a_password_is_not_typed(workspace: Workspace) -> None:
     assert done.returncode == 2
     assert "PGPASSWORD" in done.stderr
     assert "made-up" not in done.stderr
+
+
+def test_a_new_catalog_is_not_made_over_one(workspace: Workspace) -> None:
+    """Whatever is confirmed: it would have none of the images of the old one."""
+    assert workspace.imaged("migrate").returncode == 0
+    done = workspace.imaged("migrate", "--new-catalog", "--yes")
+    assert done.returncode == 2
+    assert "--new-catalog is for a catalog.url without a catalog" in " ".join(done.stderr.split())
