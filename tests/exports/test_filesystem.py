@@ -225,6 +225,15 @@ class TestFolderDestination(DestinationContract):
 
         assert disk.calls()[-4:] == ["fsync exports", "fsync a", "link", "fsync b"]
 
+    async def test_what_a_dead_attempt_published_is_made_durable(self, root: Path) -> None:
+        """It may have died between its link and its sync."""
+        disk, this = OrderedDisk(), export_file()
+        await folder(root).deliver(this, body(b"bytes"))
+
+        assert await folder(root, disk, InlineLane).has_delivered(another_attempt(this))
+
+        assert disk.calls() == ["fsync exports"]
+
     @pytest.mark.parametrize("left", [None, b"", b"theirs"])
     async def test_a_name_that_is_not_durable_goes(self, root: Path, left: bytes | None) -> None:
         """If the last sync fails, nothing stays, except a file that another program put there
@@ -251,6 +260,7 @@ class TestFolderDestination(DestinationContract):
 
         assert names_in(root) == ([name.name] if left else [])
         assert await FolderBackdoor(root).read_raw(name.name) == (left or None)
+        assert Forgetful.syncs == (4 if left is None else 3)  # that the file is gone is durable too
 
     async def test_an_attempt_that_hangs_after_its_link(self, root: Path) -> None:
         """It removes its file when it wakes up, so the next attempt does not rely on that file."""
