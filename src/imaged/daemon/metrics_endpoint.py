@@ -6,7 +6,7 @@ An instance without the API role, for example a scrubber, serves it on separate 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -74,7 +74,9 @@ class MetricsEndpoint:
         pages = ExpositionWriter(
             self.instruments.registry, self._collect_state, self.worker_counters
         )
-        self._metrics = MetricsHandler(pages.write, self._token, self._names())
+        self._metrics = MetricsHandler(
+            pages.write, self._token, allowed_names(self._own_addresses())
+        )
 
     def apply(self, config: Config) -> None:
         """Reload the token, and report the intervals of duties. Raises TokenFileInvalid and changes
@@ -130,11 +132,6 @@ class MetricsEndpoint:
         bind = self._config.metrics.bind
         return [address for address in bind if isinstance(address, TcpAddress | UnixAddress)]
 
-    def _names(self) -> AllowedHosts | None:
-        """Return the allowed host names; None if other machines can connect, by unknown names."""
-        is_private = all(address.is_local_only for address in self._own_addresses())
-        return AllowedHosts() if is_private else None
-
     async def _collect_state(self) -> StateSnapshot:
         if self._worker_supervisor is not None:
             await self._worker_supervisor.refresh()
@@ -148,6 +145,14 @@ class MetricsEndpoint:
         return replace(
             counters, connections=len(connections), connections_ended=ended | connections.ended
         )
+
+
+def allowed_names(addresses: Collection[Address]) -> AllowedHosts | None:
+    """Return the names that a request may call the service; None if other machines can connect, by
+    names that are not known here.
+    """
+    is_private = all(address.is_local_only for address in addresses)
+    return AllowedHosts() if is_private else None
 
 
 def _read_token(config: Config) -> BearerToken | None:
