@@ -20,8 +20,8 @@ from imaged.core.claim import InstanceId
 from imaged.core.deletion import delete
 from imaged.core.errors import BlobGone, ImageExists
 from imaged.core.summary import Instance
-from imaged.core.task import claim_task
-from imaged.core.uploading import begin_upload
+from imaged.core.task import TaskStatus, cancel, claim_task
+from imaged.core.uploading import begin_import, begin_upload
 from support.postgresql import connected
 from support.sample_images import task
 
@@ -143,6 +143,26 @@ async def test_bytes_that_are_just_being_doomed(catalog: SqlCatalog, url: str) -
 
     assert (await catalog.get_image("i")) == replace(pending, deleted_from=None)
     assert samples.known(await catalog.remove_blob("i/1")).content == image.content
+
+
+async def test_a_task_that_another_one_has_just_followed(catalog: SqlCatalog, url: str) -> None:
+    """A change of a task that ended meanwhile does not meet the next one of its image."""
+    await samples.add_staged(catalog, "i")
+    await catalog.modify_image("i", begin_import(task("t")))
+    follows = """
+        UPDATE images SET version = version + 1;
+        CREATE TEMPORARY TABLE following ON COMMIT DROP AS SELECT * FROM task_records;
+        UPDATE following SET id = 'u';
+        UPDATE task_records SET status = 'failure', message = 'No room.', expires_at = now();
+        INSERT INTO task_records SELECT * FROM following
+    """
+
+    ended = await behind_lock(
+        url, follows, catalog.modify_task("t", lambda one: cancel(one, "Enough."))
+    )
+
+    assert (ended.id, ended.message) == ("t", "No room.")
+    assert (await catalog.get_task("u")).status is TaskStatus.PENDING
 
 
 async def test_an_image_with_bytes_in_several_rows(catalog: SqlCatalog, url: str) -> None:
