@@ -8,8 +8,9 @@ import pytest
 
 from imaged.core.access import Caller
 from imaged.core.attributes import ATTRIBUTES, Writable
-from imaged.core.edits import Action, Operation, add_tag, apply, new_image, remove_tag
+from imaged.core.edits import Action, Operation, add_tag, apply, describe, new_image, remove_tag
 from imaged.core.errors import (
+    ClaimLost,
     ImagedError,
     InvalidAttribute,
     NotPermitted,
@@ -21,7 +22,16 @@ from imaged.core.errors import (
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from support.callers import ADMIN
-from support.sample_images import IMAGE_ID, active, in_status, queued
+from support.sample_images import (
+    IMAGE_ID,
+    active,
+    attempt_at,
+    claim,
+    draft,
+    in_status,
+    location,
+    queued,
+)
 
 MEMBER = Caller("u1", "p1", frozenset({"member"}))
 GIVEN_ID = "AAAAAAAA-0000-4000-8000-000000000001"
@@ -213,6 +223,19 @@ def test_only_written_attributes_change() -> None:
     """A patch of an active image keeps its data and its place in life."""
     before = active()
     assert apply(MEMBER, before, [put("name", "n")]) == replace(before, name="n")
+
+
+@pytest.mark.rule("claims.1")
+def test_a_draft_is_described_by_the_holder_of_its_claim() -> None:
+    """With what became known after the work began. Its owner stays."""
+    begun = attempt_at(location())(draft(), claim())
+    model = replace(queued(owner="p9"), name="n", min_ram_mib=7, tags=("t",), properties={"k": "v"})
+
+    described = describe(model)(begun, claim())
+
+    assert described == replace(begun, name="n", min_ram_mib=7, tags=("t",), properties={"k": "v"})
+    with pytest.raises(ClaimLost):
+        describe(model)(begun, claim(2))
 
 
 def test_tags_are_unique_and_keep_their_order() -> None:

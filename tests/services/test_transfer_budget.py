@@ -157,15 +157,15 @@ async def test_waiting_for_more_keeps_no_block(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("end", ["success", "failure", "cancellation"])
 async def test_nothing_is_in_flight_afterwards(cluster: Cluster, end: str) -> None:
-    """Every block has come back, however the transfer ended."""
+    """Every block has come back, however the transfer ended, and the rest that filled none."""
     await cluster.queued(A)
     node = cluster.node(budget=TransferBudget(TOTAL))
 
     with anyio.move_on_after(5), suppress(ClientVanished):
         if end == "failure":
-            await node.upload(A, send_broken(ClientVanished(), chunk=bytes(MIB)))
+            await node.upload(A, send_broken(ClientVanished(), chunk=bytes(400_000)))
         every = 1 if end == "cancellation" else 0
-        await node.upload(A, send(chunks=10, every=every, chunk=bytes(MIB)))
+        await node.upload(A, send(chunks=10, every=every, chunk=bytes(400_000)))
     gc.collect()
 
     assert node.budget.free_bytes == TOTAL

@@ -272,7 +272,7 @@ def _with_task(image: Image, task: Task) -> Image:
 
 def _failed_import(image: Image, reason: str) -> Image:
     """The image with its staged bytes kept for the next import call."""
-    if image.staged is None or image.draft:
+    if image.staged is None:
         return _failed(image, Event.IMPORT_FAILED, reason)
     return replace(
         image,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -14,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from imaged.core.access import Caller
+from imaged.core.block import Block
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.errors import (
     ImagedError,
@@ -21,13 +23,15 @@ from imaged.core.errors import (
     SecretUnreadable,
     TaskFailed,
     TaskFinal,
+    TooLarge,
 )
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskChange, TaskFacts, TaskStatus, claim_task, give_back_task
+from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.tasks.context import TaskContext
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.task_type import Accepted, Example, TaskInput, TaskResult
-from support.bodies import BODY
+from support.bodies import BODY, unreadable_body
 from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
 from support.faults import catalog_fails, from_nth, nth, override_calls, pause
@@ -101,7 +105,8 @@ class Make(Wait):
     async def run(self, context: TaskContext, asked: WaitInput) -> WaitResult:
         """Wait, and write it."""
         result = await super().run(context, asked)
-        await context.store(_body())
+        async with aclosing(_body()) as body:
+            await context.store(body)
         return result
 
 
@@ -122,7 +127,7 @@ class Blink(Wait):
         return Accepted(is_brief=True)
 
 
-async def _body() -> AsyncIterator[bytes]:
+async def _body() -> AsyncGenerator[bytes]:
     yield BODY
 
 
@@ -253,10 +258,11 @@ async def test_a_stopping_node_takes_nothing(cluster: Cluster) -> None:
     """Nor does one that has not begun to work."""
     blink = Blink()
     node = cluster.node(types=[blink])
-    await ask(node, "blink")
+    waiting = await ask(node, "blink")
     cluster.start(node.runner.serve_brief_only())
     await anyio.sleep(1)
     node.runner.stop_claiming()
+    assert not node.runner.start_now(waiting)  # before the loop has noticed
     await ask(node, "blink")
 
     await anyio.sleep(1)
@@ -557,6 +563,20 @@ async def test_cancelling_stops_the_work_here_at_once(cluster: Cluster, type_nam
     cluster.audit()
 
 
+@pytest.mark.rule("tasks.17")
+async def test_cancelling_wakes_the_worker_of_this_instance(cluster: Cluster) -> None:
+    """A process of its own, which looks at once whether its claims stand."""
+    service = cluster.node(types=[Wait()]).task_service
+    asked = await service.create(OWNER, "wait", {})
+    await service.wakeup.pause(timedelta(0))  # of its creation
+    before = elapsed()
+
+    await service.cancel(OWNER, asked.id)
+    await service.wakeup.pause(timedelta(days=1))
+
+    assert elapsed() - before < 1
+
+
 @pytest.mark.parametrize("type_name", ["wait", "make"])
 async def test_cancelling_stops_the_work_elsewhere_soon(cluster: Cluster, type_name: str) -> None:
     """Within one renewal."""
@@ -633,6 +653,51 @@ async def test_progress_that_is_not_heard_is_no_matter(cluster: Cluster) -> None
     )
     await ask(node)
     assert await node.run_tasks() == 1
+
+
+@pytest.mark.rule("bytes.4")
+async def test_a_body_announced_as_too_large_is_not_read(cluster: Cluster) -> None:
+    """A task is held to the limit as an upload is."""
+
+    async def store(context: TaskContext) -> None:
+        await context.store(unreadable_body(), announced_bytes=101)
+
+    limits = configured(IngestSettings, max_size_bytes=100)
+    node = cluster.node(types=[Make(store)], stages=limits)
+    asked = await ask(node, "make")
+
+    await node.run_tasks()
+
+    ended = await cluster.catalog.get_task(asked.id)
+    assert ended.message == str(TooLarge(100))
+    assert not cluster.keys
+
+
+@pytest.mark.rule("bytes.3")
+async def test_a_worker_frozen_for_long_leaves_a_row_for_its_bytes(cluster: Cluster) -> None:
+    """It wakes when its row has gone, writes, and what it wrote is not forgotten."""
+
+    async def frozen(key: str, blocks: AsyncIterator[Block], *_: object) -> int:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(300)
+            size_bytes = await cluster.near.put(key, blocks)
+        return size_bytes  # noqa: RET504 - a scope may swallow
+
+    near = override_calls(cluster.near, put=frozen)
+    worker = cluster.node("frozen", near=near, beats=False, types=[Make()])
+    await ask(worker, "make", seconds=0)
+    cluster.start(worker.runner.serve())
+    await anyio.sleep(1)
+    worker.runner.stop_claiming()
+    await cluster.settle(250)
+    assert not cluster.catalog.blobs
+    await anyio.sleep(60)
+    assert cluster.keys
+
+    await cluster.settle()
+
+    assert not cluster.keys
+    assert not cluster.catalog.blobs
 
 
 async def die_in_attempt(cluster: Cluster) -> None:
