@@ -95,7 +95,7 @@ async def test_other_methods(service: Service) -> None:
      ("GET", "/v2/images", 404)],
 )  # fmt: skip
 async def test_addresses_of_their_own(method: str, path: str, status: int) -> None:
-    """Everybody is answered there, and nothing else is."""
+    """Every client is answered there, and only with metrics."""
     app = build_metrics_app(MetricsHandler(write))
     reply = await ask(app, method, path, {"host": "images.test", "via": "1.1 proxy"}, [b""])
 

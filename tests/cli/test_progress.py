@@ -42,7 +42,7 @@ def test_a_bar_has_share_and_sizes(width: int) -> None:
 
 
 def test_a_bar_without_a_total_has_a_size() -> None:
-    """A pipe: nobody knows how much is left."""
+    """The length of a pipe is unknown, so neither a share nor the time left is shown."""
     line = drawn(None, 5 * MIB, 80)
 
     assert " 5.0 MiB" in line

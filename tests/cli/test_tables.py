@@ -37,11 +37,11 @@ def test_no_table_breaks_an_id(width: int, name: str) -> None:
 
 def test_short_columns_are_not_folded() -> None:
     """A status or a size is on one line, and what has no room is below."""
-    row = (IDS[0], "golden image for everybody", "pending_delete", "192.0 KiB", OWNER)
+    row = (IDS[0], "golden image for developers", "pending_delete", "192.0 KiB", OWNER)
     lines = TextTable("1 image", ("image", "name", "status", "size", "owner"), [row]).lines(80)
 
     assert re.split(r" {2,}", lines[1]) == [IDS[0], "golden image", "pending_delete", "192.0 KiB"]
-    assert lines[2].strip() == "for everybody"
+    assert lines[2].strip() == "for developers"
     assert lines[-1] == f"    owner: {OWNER}"
 
 

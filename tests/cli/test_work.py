@@ -1,4 +1,4 @@
-"""``imaged work``: a process for tasks, beside one that answers, and after everybody else."""
+"""``imaged work``: a process for tasks, beside one that answers, and at the lowest priority."""
 
 from __future__ import annotations
 

@@ -344,7 +344,7 @@ def test_relative_paths_begin_at_the_folder_of_their_file(
 def test_without_a_method_only_this_machine_may_come_in(
     tmp_path: Path, address: str, is_local_only: bool
 ) -> None:
-    """Everybody is an administrator then; the network is let in by many words only."""
+    """Every client is an administrator then: only a setting of its own lets the network in."""
     file = tmp_path / "imaged.toml"
     file.write_text(f"[api]\nbind = ['{address}']")
     token = {"IMAGED_AUTH__METHOD": "token", "IMAGED_AUTH__TOKEN_FILE": "/etc/imaged/tokens.toml"}

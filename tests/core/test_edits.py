@@ -122,7 +122,7 @@ def test_attributes_are_never_removed(name: str) -> None:
 
 
 def test_owner_and_public_are_for_administrators() -> None:
-    """A member neither gives an image away nor shows it to everybody; an administrator does."""
+    """A member neither gives an image away nor makes it public; an administrator does."""
     for attributes in ({"owner": "p2"}, {"visibility": "public"}):
         with pytest.raises(NotPermitted):
             new_image(MEMBER, IMAGE_ID, attributes)

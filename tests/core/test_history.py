@@ -40,6 +40,7 @@ from support.sample_images import (
     pending_delete,
     queued,
     saving,
+    staged,
     task,
     uploading,
 )
@@ -47,7 +48,7 @@ from support.sample_images import (
 HOUR = timedelta(hours=1)
 SIZE: dict[str, object] = {"size_bytes": 100}
 BROKEN_OFF: dict[str, object] = {"reason": REASON, "received_bytes": 0}
-STAGED = stage_data(content())(uploading(), claim())
+STAGED = staged()
 IMPORTING = attempt_at(location("second"))(begin_import(task())(STAGED), claim(2))
 MAKING = attempt_at(location())(draft(), claim())
 GAVE_UP = give_back(claim(), REASON, final=True)(saving())

@@ -25,10 +25,11 @@ from support.sample_images import (
     pending_delete,
     queued,
     saving,
+    staged,
     uploading,
 )
 
-STAGED = importing(replace(uploading(), claim=None))
+STAGED = importing(staged())
 
 HELD = [
     (queued(), set(), 0),

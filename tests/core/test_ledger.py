@@ -51,6 +51,7 @@ from support.sample_images import (
     pending_delete,
     queued,
     saving,
+    staged,
     task,
     uploading,
 )
@@ -63,11 +64,6 @@ DOOMED = doom(KEPT, NOW, awaited_by=None)
 LOST = doom(WRITING, NOW + LEASE, awaited_by=None)
 SECOND = replace(WRITING, key="second")
 LATER = NOW + timedelta(hours=1)
-
-
-def staged() -> Image:
-    """An image whose staged data waits for its import."""
-    return stage_data(content())(uploading(), claim())
 
 
 def attempting() -> Image:

@@ -45,6 +45,7 @@ from support.sample_images import (
     location,
     queued,
     saving,
+    staged,
     task,
     uploading,
 )
@@ -63,8 +64,7 @@ BEGINNINGS: dict[Event, Callable[[Image], Image]] = {
 
 def attempting() -> Image:
     """An image with a staged file, whose task a worker has picked up."""
-    staged = stage_data(content())(uploading(), claim())
-    return attempt_at(location("second"))(importing(staged), claim())
+    return attempt_at(location("second"))(importing(staged()), claim())
 
 
 @pytest.mark.parametrize(("status", "event"), list(product(Status, BEGINNINGS)))
@@ -98,11 +98,11 @@ def test_the_status_is_refused_before_the_formats() -> None:
 
 def test_data_that_comes_claims_the_image_and_says_where_its_bytes_go() -> None:
     """From the first moment the image knows its writer and their key; staged bytes are no data."""
-    for image, locations, staged in (
+    for image, locations, staged_at in (
         (saving(), (location(),), None),
         (uploading(), (), location()),
     ):
-        assert (image.claim, image.locations, image.staged) == (claim(), locations, staged)
+        assert (image.claim, image.locations, image.staged) == (claim(), locations, staged_at)
 
 
 def test_an_import_waits_for_its_staging() -> None:
@@ -297,7 +297,7 @@ def test_an_import_that_failed_is_asked_for_again() -> None:
 
 def test_other_data_is_staged_on_purpose() -> None:
     """Only with the word for it, and never while some is being sent."""
-    waiting = stage_data(content())(uploading(), claim())
+    waiting = staged()
 
     for image, replaces in ((waiting, False), (uploading(), True)):
         with pytest.raises(InvalidTransition):
@@ -422,15 +422,15 @@ def drafting() -> Image:
 
 def test_abandoned_staged_bytes_are_deleted() -> None:
     """The image is queued again, and holds nothing; not under a writer, nor after a change."""
-    staged = stage_data(content())(uploading(), claim())
+    waiting = staged()
 
-    image = unstage(staged)(staged)
+    image = unstage(waiting)(waiting)
 
     assert image.status is Status.QUEUED
     assert image.held == {}
-    for touched in (uploading(), replace(staged, version=staged.version + 1)):
+    for touched in (uploading(), replace(waiting, version=waiting.version + 1)):
         with pytest.raises(InvalidTransition):
-            unstage(staged)(touched)
+            unstage(waiting)(touched)
     with pytest.raises(InvalidTransition):
         unstage(uploading())(uploading())
 

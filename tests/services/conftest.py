@@ -13,7 +13,7 @@ from support.virtual_time import virtual_trio
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, object]]:
-    """Trio, with a clock that jumps when everybody waits."""
+    """Trio, with a clock that jumps when all tasks wait."""
     return virtual_trio()
 
 

@@ -83,7 +83,7 @@ class Server:
         assert process.poll() is None, self._why_not()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """Throw everybody out and end; with SIGQUIT, as if it had crashed."""
+        """Disconnect all clients and end; with SIGQUIT, as after a crash."""
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(START_TIMEOUT_SECONDS)

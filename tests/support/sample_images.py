@@ -19,6 +19,7 @@ from imaged.core.uploading import (
     begin_staging,
     begin_upload,
     give_back,
+    stage_data,
     store_data,
     write_to,
 )
@@ -81,6 +82,11 @@ def saving(image: Image | None = None, where: Location | None = None) -> Image:
 def uploading(image: Image | None = None) -> Image:
     """An image whose data is being staged, under the first claim."""
     return begin_staging(location())(image or queued(), claim())
+
+
+def staged() -> Image:
+    """An image whose staged data waits for its import."""
+    return stage_data(content())(uploading(), claim())
 
 
 def importing(image: Image | None = None) -> Image:

@@ -1,4 +1,4 @@
-"""Time that jumps when everybody waits, and chance that is the same for the same seed."""
+"""Time that jumps when all tasks wait, and chance that is the same for the same seed."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ FILE_OR_BLOCK = re.compile(
     r"`(?P<file>/etc/\S+)`|^```(?P<kind>toml|console)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL
 )
 
-#: What is typed for what the page says: nobody is at the terminal, and there is no curl.
+#: What is typed instead of what the page says: there is neither a terminal nor curl.
 MEANT = {
     "192.0.2.10": "127.0.0.1",
-    "admin > /etc/imaged/tokens.toml": "admin > /etc/imaged/tokens.toml 2> /root/told",
-    "read -rs IMAGED_TOKEN": "IMAGED_TOKEN=$(sed 's/.*: //' /root/told)",
+    "admin > /etc/imaged/tokens.toml": "admin > /etc/imaged/tokens.toml 2> /srv/told",
+    "read -rs IMAGED_TOKEN": "IMAGED_TOKEN=$(sed 's/.*: //' /srv/told)",
     "restore ID": "restore $(imaged pending --json | grep -oE -m1 '[0-9a-f]{8}-[0-9a-f-]{27}')",
     "curl -s": "python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read())'",
-    "debian-12.qcow2": "/root/debian-12.qcow2",
+    "debian-12.qcow2": "/srv/debian-12.qcow2",
 }
 
 
@@ -45,7 +45,7 @@ def script() -> Iterator[str]:
 def test_the_first_hour_ends_well(machine: Machine) -> None:
     """Each command succeeds, in one shell: a user's image is there again, and so is a backup."""
     machine.systemctl("enable", "--now", "imaged")
-    machine.path("/root/debian-12.qcow2").write_bytes(qcow2())
+    machine.path("/srv/debian-12.qcow2").write_bytes(qcow2())
     commands = "\n".join(script())
     for said, meant in MEANT.items():
         assert said in commands, said

@@ -68,7 +68,7 @@ def make_from(disk: Path, *arguments: str | Path) -> None:
 
 
 def file_of_a_package() -> Path:
-    """One that everybody may read."""
+    """One that every user may read."""
     files = (path for path in Path("/usr/share").rglob("*") if not path.is_symlink())
     return next(path for path in files if path.is_file())
 

@@ -72,7 +72,7 @@ class Wait:
         self.most = 0
 
     async def accept(self, caller: Caller, asked: WaitInput) -> Accepted:
-        """Everybody may wait."""
+        """Every caller may wait."""
         del caller, asked
         return Accepted()
 
@@ -122,7 +122,7 @@ class Blink(Wait):
     facts = TaskFacts("blink")
 
     async def accept(self, caller: Caller, asked: WaitInput) -> Accepted:
-        """Everybody may."""
+        """Every caller may."""
         del caller, asked
         return Accepted(is_brief=True)
 
