@@ -187,6 +187,15 @@ def test_a_finished_upload_has_its_duration_and_mean_rate() -> None:
     }
 
 
+@pytest.mark.parametrize("back", [timedelta(0), HOUR])
+def test_a_clock_that_was_set_back_hides_duration_and_rate(back: timedelta) -> None:
+    """They would be zero or negative; the size is known nevertheless."""
+    began = ledger.stamp(queued(), saving(), NOW)
+    after = ledger.stamp(began, store_data(content())(began, claim()), NOW - back)
+
+    assert details_of(Action.UPLOADED, began, after) == SIZE
+
+
 def test_staging_again_counts_from_its_own_beginning() -> None:
     """Bytes that replace staged ones do not take as long as both together."""
     again = ledger.stamp(

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from imaged.core.attributes import ATTRIBUTES
+from imaged.core.deletion import scrub_due_at
 from imaged.core.image import Content, Image
 from imaged.core.lifecycle import Event, Status, event_between
 from imaged.core.limits import MIB
@@ -230,14 +231,18 @@ def _size_bytes(before: Image | None, after: Image) -> int | None:
 
 
 def _duration(before: Image | None, after: Image) -> timedelta | None:
-    """How long the work took that the change ended: an upload, or the last attempt at an import."""
+    """How long the work took that the change ended: an upload, or the last attempt at an import.
+    None if it is unknown, also because the clock was set back meanwhile.
+    """
     if before is None or after.updated_at is None:
         return None
     if before.status is not Status.IMPORTING:
         began_at = before.since
     else:
         began_at = None if before.task is None else before.task.begun_at
-    return None if began_at is None else after.updated_at - began_at
+    if began_at is None or began_at >= after.updated_at:
+        return None
+    return after.updated_at - began_at
 
 
 def _mib_per_s(size_bytes: int, duration: timedelta) -> float:
@@ -246,7 +251,7 @@ def _mib_per_s(size_bytes: int, duration: timedelta) -> float:
 
 def _scrub_due_at(after: Image) -> str | None:
     """When the delay ends that was configured at the deletion."""
-    if after.scrub_delay is None or after.since is None or after.deleted_from is None:
+    due_at = None if after.scrub_delay is None else scrub_due_at(after, after.scrub_delay)
+    if due_at is None:
         return None
-    due_at = (after.since + after.scrub_delay).astimezone(UTC)
-    return due_at.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return due_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
