@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from imaged.core.access import Caller
+from imaged.core.access import Caller, is_owner
 from imaged.core.attributes import DAMAGE, LAST_FAILURE, NOTICE
 from imaged.core.history import ImageHistory
 from imaged.core.image import Failure, Image
@@ -54,9 +54,9 @@ def image_json(image: Image, caller: Caller) -> dict[str, object]:
     }
     if content is not None:
         shown["stores"] = ",".join(location.store for location in image.locations)
-    if image.last_failure is not None and _is_owners(image, caller):
+    if image.last_failure is not None and is_owner(caller, image):
         shown[LAST_FAILURE] = failure_text(image.last_failure)
-    if content is not None and content.notice is not None and _is_owners(image, caller):
+    if content is not None and content.notice is not None and is_owner(caller, image):
         shown[NOTICE] = content.notice
     if image.damage is not None and caller.is_admin:
         shown[DAMAGE] = image.damage
@@ -68,7 +68,7 @@ def history_json(history: ImageHistory, caller: Caller) -> dict[str, object]:
     users for the owner too.
     """
     names: tuple[str, ...] = ()
-    if _is_owners(history.image, caller):
+    if is_owner(caller, history.image):
         names = ("user_id", "project_id", "request_id")
     if caller.is_admin:
         names += ("peer",)
@@ -155,7 +155,3 @@ def failure_text(failure: Failure) -> str:
     """Time, phase and reason in one line."""
     when = moment(failure.at)
     return f"{when} {failure.phase}: {failure.reason}" if when else failure.reason
-
-
-def _is_owners(image: Image, caller: Caller) -> bool:
-    return caller.is_admin or caller.project == image.owner

@@ -36,11 +36,16 @@ class Caller:
 OPERATOR = Caller("the operator", "", frozenset({"admin"}))
 
 
+def is_owner(caller: Caller, image: Image) -> bool:
+    """Whether the image belongs to the caller's project, or the caller is an admin."""
+    return caller.is_admin or caller.project == image.owner
+
+
 def may_see(caller: Caller, image: Image) -> bool:
     """Whether the image exists for this caller. No caller sees a draft."""
     if image.draft or image.status in GONE:
         return False
-    if _is_owner(caller, image):
+    if is_owner(caller, image):
         return True
     return image.visibility in (Visibility.PUBLIC, Visibility.COMMUNITY)
 
@@ -56,7 +61,7 @@ def require_history(caller: Caller, image: Image) -> Image:
     """Return the image, if the caller may read its history: of a deleted one its owner and admins,
     who may ask for its restoration. Raises ImageNotFound.
     """
-    if image.status in GONE and not image.draft and _is_owner(caller, image):
+    if image.status in GONE and not image.draft and is_owner(caller, image):
         return image
     return require_visible(caller, image)
 
@@ -67,7 +72,7 @@ def history_as_seen_by(caller: Caller, history: ImageHistory) -> ImageHistory:
     """
     if caller.is_admin:
         return history
-    if _is_owner(caller, history.image):
+    if is_owner(caller, history.image):
         shown = [replace(one, actor=replace(one.actor, peer=None)) for one in history.entries]
     else:
         shown = [replace(one, actor=Actor(), details={}) for one in history.entries]
@@ -90,7 +95,7 @@ def require_owner(caller: Caller, image: Image) -> Image:
     """Return the image, if the caller may change it. Raises ImageNotFound, NotPermitted."""
     require_visible(caller, image)
     require_writer(caller)
-    if not _is_owner(caller, image):
+    if not is_owner(caller, image):
         raise NotPermitted(f"The image {image.id} belongs to another project.")
     return image
 
@@ -150,7 +155,3 @@ def require_task_owner(caller: Caller, task: Task) -> Task:
     require_task(caller, task)
     require_writer(caller)
     return task
-
-
-def _is_owner(caller: Caller, image: Image) -> bool:
-    return caller.is_admin or caller.project == image.owner
