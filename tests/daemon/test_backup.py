@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -18,7 +19,7 @@ from imaged.catalogs.connect import open_catalog
 from imaged.config import load
 from imaged.core.backup import Manifest
 from imaged.core.claim import InstanceId
-from imaged.core.errors import BackupError, CatalogExists, CatalogInUse
+from imaged.core.errors import BackupError, CatalogError, CatalogExists, CatalogInUse
 from imaged.core.summary import Instance
 from imaged.daemon.backup import LOCK_NAME, MadeBackup, make_backup
 from imaged.daemon.backup_files import NEVER, newest_backup, time_of_newest_backup
@@ -211,6 +212,40 @@ def test_a_catalog_in_use_is_never_replaced(installation: Installation) -> None:
     with pytest.raises(CatalogInUse, match="east"):
         installation.restore(made, replace=True)
     assert installation.workspace.file.read_text() == "# another one"  # it is looked at first
+
+
+def test_a_locked_catalog_is_never_replaced(installation: Installation) -> None:
+    """Another program has it open for itself alone, perhaps to repair it."""
+    made = installation.back_up(with_bytes=False)
+    path = installation.workspace.catalog
+    with closing(sqlite3.connect(path, isolation_level=None)) as catalog:
+        catalog.execute("PRAGMA locking_mode = EXCLUSIVE")
+        catalog.execute("BEGIN IMMEDIATE")
+        with pytest.raises(CatalogInUse, match="has locked the catalog"):
+            installation.restore(made, replace=True)
+    installation.restore(made, replace=True)
+
+
+def test_a_catalog_that_cannot_be_put_back_leaves_nothing(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full; and no other user could read the copy, however long it took."""
+    made = installation.back_up(with_bytes=False)
+    catalog, copy, modes = installation.workspace.catalog, shutil.copyfile, []
+
+    def fill_the_disk(source: Path, target: Path) -> None:
+        copy(source, target)
+        modes.append(target.stat().st_mode & 0o777)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = catalog.read_bytes()
+    monkeypatch.setattr(shutil, "copyfile", fill_the_disk)
+    with pytest.raises(CatalogError, match="No space left on device"):
+        installation.restore(made, replace=True)
+
+    assert modes == [0o600]
+    assert catalog.read_bytes() == before
+    assert [path.name for path in catalog.parent.glob("catalog.db.*")] == []
 
 
 def test_a_flipped_bit_is_refused(installation: Installation) -> None:

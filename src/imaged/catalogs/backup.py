@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace as with_changes
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,12 @@ from imaged.catalogs import installation
 from imaged.catalogs.connect import is_postgresql, without_password
 from imaged.catalogs.migrations import current_revision, require_idle
 from imaged.catalogs.sqlite.driver import has_tables, path_of
-from imaged.catalogs.sqlite.engine import make_engine, run_transaction, translated_errors
+from imaged.catalogs.sqlite.engine import (
+    DatabaseBusy,
+    make_engine,
+    run_transaction,
+    translated_errors,
+)
 from imaged.catalogs.tables import blobs, images
 from imaged.core.backup import CatalogCopy, backup_name
 from imaged.core.blob import BlobState
@@ -184,14 +189,17 @@ def require_replaceable(path: Path, *, replace: bool) -> None:
 
 def _restore_sqlite(copy: Path, path: Path, replace_at: datetime | None) -> Sequence[Path]:
     require_replaceable(path, replace=replace_at is not None)
+    new = _beside(path, ".restored")
     try:
-        new = _beside(path, ".restored")
+        new.touch(0o600)  # before it has bytes: other users may not read them meanwhile
         shutil.copyfile(copy, new)
         _make_durable(new)
         moved = [] if replace_at is None else _move_aside(path, replace_at)
         new.rename(path)
         _sync(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            new.unlink()  # it may have filled the disk
         raise CatalogError(f"The catalog {path} cannot be restored: {error.strerror}.") from error
     return moved
 
@@ -208,12 +216,16 @@ def _files_of(path: Path) -> Sequence[str]:
 
 
 def _require_idle_file(path: Path) -> None:
-    """Raise CatalogInUse if instances use the file."""
+    """Raise CatalogInUse if instances use the file, or another process has locked it."""
     engine = make_engine(path, begin="BEGIN", connections=1)
     try:
         run_transaction(engine, path, require_idle)
     except CatalogInUse:
         raise
+    except DatabaseBusy as error:
+        raise CatalogInUse(
+            f"Another process has locked the catalog {path}. Stop it first, and try again."
+        ) from error
     except CatalogError:
         return  # it is damaged: no instance can use it
     finally:
