@@ -1,7 +1,7 @@
 """Servers with a name: those that `imaged login` remembers, and the clouds of clouds.yaml.
 
 A server comes with its own token and certificates, which are sent to it alone. The tokens are in
-one file of the user, which nobody else may read. clouds.yaml is found and understood as
+one file that only their user may read. clouds.yaml is found and understood as
 openstacksdk documents it, as far as no Keystone is needed; a test compares both.
 """
 
