@@ -15,12 +15,14 @@ from pathlib import Path
 import anyio
 import pytest
 
+from imaged.catalogs.backup import copy_privately, give_to
 from imaged.catalogs.connect import open_catalog
 from imaged.config import load
 from imaged.core.backup import Manifest
 from imaged.core.claim import InstanceId
 from imaged.core.errors import BackupError, CatalogError, CatalogExists, CatalogInUse
 from imaged.core.summary import Instance
+from imaged.daemon import restored_backup
 from imaged.daemon.backup import LOCK_NAME, MadeBackup, make_backup
 from imaged.daemon.backup_files import NEVER, newest_backup, time_of_newest_backup
 from imaged.daemon.drivers import open_drivers
@@ -246,6 +248,94 @@ def test_a_catalog_that_cannot_be_put_back_leaves_nothing(
     assert modes == [0o600]
     assert catalog.read_bytes() == before
     assert [path.name for path in catalog.parent.glob("catalog.db.*")] == []
+
+
+def test_a_damaged_catalog_is_moved_aside(installation: Installation) -> None:
+    """No instance can use it."""
+    made = installation.back_up(with_bytes=False)
+    catalog = installation.workspace.catalog
+    catalog.write_bytes(b"no database" * 100)
+
+    installation.restore(made, replace=True)
+
+    assert [path.read_bytes() for path in catalog.parent.glob("catalog.db.replaced-*")] == [
+        b"no database" * 100
+    ]
+
+
+def test_a_full_disk_moves_nothing_aside(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All files are copied before the first is replaced; a second try puts everything back."""
+    made = installation.back_up(with_bytes=False)
+    home = installation.workspace.folder
+    settings, tokens = installation.workspace.file, home / "tokens.toml"
+    for file in (settings, tokens):
+        file.write_text("# another one")
+
+    def copy_until_full(source: Path, target: Path) -> None:
+        if source.name == tokens.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        copy_privately(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restored_backup, "copy_privately", copy_until_full)
+        with pytest.raises(BackupError, match="No space left"):
+            installation.restore(made, replace=True)
+    assert {file.read_text() for file in (settings, tokens)} == {"# another one"}
+
+    installation.restore(made, replace=True)
+
+    assert settings.read_text() != "# another one"
+    assert [path.name for path in home.glob(".*")] == []
+
+
+def test_links_in_the_way_of_root_are_not_followed(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """The daemon's user may make them; root makes backups, and restores them."""
+    made = installation.back_up()
+    (victim := tmp_path / "victim").write_text("of root")
+    before = victim.stat()
+    home, blobs = installation.workspace.folder, installation.workspace.images
+    for link in (".task.key.restored", "catalog.db.restored"):
+        (home / link).symlink_to(victim)
+    (blobs / "link").symlink_to(tmp_path / "missing")
+    (home / "task.key").unlink()
+    installation.workspace.catalog.unlink()
+
+    installation.restore(made)
+    give_to(blobs / "link", home.stat())
+
+    assert (home / "task.key").read_text() == "made-up"
+    assert not (home / "task.key").is_symlink()
+    assert (victim.read_text(), victim.stat().st_mode) == ("of root", before.st_mode)
+    assert not (tmp_path / "missing").exists()
+
+    lock = installation.backups / LOCK_NAME
+    lock.unlink()
+    lock.symlink_to(victim)
+    with pytest.raises(BackupError, match="symbolic links"):
+        installation.back_up()
+
+
+def test_the_daemon_can_read_what_root_restores(installation: Installation) -> None:
+    """A blob that is root's own, in a backup that root brought here, is copied for the owner of the
+    store; the backup keeps its owner. Other users than root have nothing to give away.
+    """
+    made = installation.back_up()
+    copy, store = made.folder / "stores/local" / KEY, installation.workspace.images
+    installation.workspace.catalog.unlink()
+    shutil.rmtree(installation.blob.parent)
+    daemon = 12345 if os.geteuid() == 0 else os.geteuid()
+    os.chown(store, daemon, -1)
+
+    installation.restore(made)
+
+    restored = [store, installation.blob.parent, installation.blob]
+    assert {path.stat().st_uid for path in restored} == {daemon}
+    assert installation.blob.read_bytes() == DATA
+    assert copy.stat().st_uid == os.geteuid()
 
 
 def test_a_flipped_bit_is_refused(installation: Installation) -> None:

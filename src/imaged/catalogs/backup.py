@@ -32,7 +32,13 @@ from imaged.catalogs.sqlite.engine import (
 from imaged.catalogs.tables import blobs, images
 from imaged.core.backup import CatalogCopy, backup_name
 from imaged.core.blob import BlobState
-from imaged.core.errors import BackupError, CatalogError, CatalogExists, CatalogInUse
+from imaged.core.errors import (
+    BackupError,
+    CatalogError,
+    CatalogExists,
+    CatalogInUse,
+    CatalogUnavailable,
+)
 from imaged.core.lifecycle import Status
 
 SQLITE_FILE, POSTGRESQL_FILE = "catalog.db", "catalog.dump"
@@ -177,7 +183,7 @@ async def restore_catalog(
 
 
 def require_replaceable(path: Path, *, replace: bool) -> None:
-    """Raise CatalogExists or CatalogInUse if no other catalog may be put to this path."""
+    """Raise CatalogExists, CatalogInUse or CatalogUnavailable if what is there must stay."""
     if _files_of(path) and not replace:
         raise CatalogExists(
             f"There is a catalog in {path} already, or the log of one. Stop its daemons, and give "
@@ -191,12 +197,12 @@ def _restore_sqlite(copy: Path, path: Path, replace_at: datetime | None) -> Sequ
     require_replaceable(path, replace=replace_at is not None)
     new = _beside(path, ".restored")
     try:
-        new.touch(0o600)  # before it has bytes: other users may not read them meanwhile
-        shutil.copyfile(copy, new)
-        _make_durable(new)
+        copy_privately(copy, new)
+        give_to(new, path.parent.stat())
+        flush(new)
         moved = [] if replace_at is None else _move_aside(path, replace_at)
         new.rename(path)
-        _sync(path.parent)
+        flush(path.parent)
     except OSError as error:
         with suppress(OSError):
             new.unlink()  # it may have filled the disk
@@ -216,11 +222,13 @@ def _files_of(path: Path) -> Sequence[str]:
 
 
 def _require_idle_file(path: Path) -> None:
-    """Raise CatalogInUse if instances use the file, or another process has locked it."""
+    """Raise CatalogInUse if instances use the file or another process has locked it, and
+    CatalogUnavailable if it cannot be read now.
+    """
     engine = make_engine(path, begin="BEGIN", connections=1)
     try:
         run_transaction(engine, path, require_idle)
-    except CatalogInUse:
+    except (CatalogInUse, CatalogUnavailable):
         raise
     except DatabaseBusy as error:
         raise CatalogInUse(
@@ -232,16 +240,28 @@ def _require_idle_file(path: Path) -> None:
         engine.dispose()
 
 
-def _make_durable(file: Path) -> None:
-    """Flush the file to the disk, and give it to the owner of its folder, if this is root."""
-    file.chmod(0o600)
+def copy_privately(source: Path, target: Path) -> None:
+    """Copy a file to a new one that only its owner may read. Raises OSError.
+
+    What a broken-off copy left there is removed. A link there is not followed: root copies into
+    folders where another user may make one.
+    """
+    target.unlink(missing_ok=True)
+    target.touch(0o600, exist_ok=False)
+    shutil.copyfile(source, target)
+
+
+def give_to(path: Path, owner: os.stat_result) -> None:
+    """If this is root, give a file, not what a link names, to the owner of another one.
+
+    Raises OSError.
+    """
     if os.geteuid() == ROOT_UID:
-        owner = file.parent.stat()
-        os.chown(file, owner.st_uid, owner.st_gid)
-    _sync(file)
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def _sync(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Write a file, or the names in a folder, to the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

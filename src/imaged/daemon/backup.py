@@ -18,7 +18,7 @@ from uuid import uuid4
 import anyio
 
 from imaged import DEFAULT_CONFIG_FILE
-from imaged.catalogs.backup import copy_catalog
+from imaged.catalogs.backup import copy_catalog, flush, give_to
 from imaged.catalogs.postgresql.url import files_in_url
 from imaged.config import Config, find_sources
 from imaged.config.model import named_files
@@ -42,8 +42,6 @@ from imaged.core.errors import BackupError
 from imaged.core.place_marker import MARKER_NAME
 from imaged.daemon.backup_files import (
     copy_blobs,
-    flush,
-    give_to,
     make_durable,
     names_in,
     os_errors_explained,
@@ -213,9 +211,10 @@ def _locked(folder: Path) -> Iterator[None]:
         raise BackupError(
             f"There is no folder {folder}. Mount its disk, or make it: install -d -m 700 {folder}"
         )
-    descriptor = os.open(folder / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    lock = folder / LOCK_NAME
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        give_to(descriptor, folder.stat())
+        give_to(lock, folder.stat())
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 import msgspec
 from anyio import to_thread
 
+from imaged.catalogs.backup import flush, give_to
 from imaged.core.backup import (
     BACKUP_FORMAT,
     MANIFEST_DIGEST_NAME,
@@ -27,7 +29,6 @@ from imaged.core.blob import is_key
 from imaged.core.errors import BackupError
 from imaged.units import approximate_duration
 
-ROOT_UID = 0
 NEVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -125,15 +126,20 @@ def os_errors_explained(what: str) -> Iterator[None]:
         raise BackupError(f"{what}:{where} {error.strerror or error}.") from error
 
 
-def copy_blobs(store: str, blob_list: Path, sources: Sequence[Path], target: Path) -> StoreCopy:
+def copy_blobs(
+    store: str, blob_list: Path, sources: Sequence[Path], target: Path, owner: int | None = None
+) -> StoreCopy:
     """Give the target folder every blob of a list that a source folder has, in the size that the
-    list tells; a blob that is there already stays. Raises OSError.
+    list tells; a blob that is there already stays.
+
+    ``owner``: the user to whom a blob must belong to get a second name instead of a copy.
+    Raises BackupError, OSError.
     """
     copy = StoreCopy(store, "filesystem", has_bytes=True)
     for blob in read_blob_list(blob_list):
         places = [source / blob.key for source in sources]
         if has_blob(target / blob.key, blob.size_bytes) or _bring(
-            places, target / blob.key, blob.size_bytes
+            places, target / blob.key, blob.size_bytes, owner
         ):
             size_bytes = copy.size_bytes + blob.size_bytes
             copy = replace(copy, blobs=copy.blobs + 1, size_bytes=size_bytes)
@@ -160,7 +166,7 @@ def read_blob_list(path: Path) -> Iterator[ListedBlob]:
             yield ListedBlob(key, int(size))
 
 
-def _bring(sources: Sequence[Path], target: Path, size_bytes: int) -> bool:
+def _bring(sources: Sequence[Path], target: Path, size_bytes: int, owner: int | None) -> bool:
     """Whether a source has the blob, which the target has then, too.
 
     Bytes never change: so a hard link is enough, if one source is on the target's filesystem.
@@ -169,14 +175,18 @@ def _bring(sources: Sequence[Path], target: Path, size_bytes: int) -> bool:
     target.parent.mkdir(exist_ok=True, mode=0o700)
     new = target.with_name(f".{target.name}.new")
     new.unlink(missing_ok=True)
-    if any(_link(source, new) for source in found) or any(_copy(source, new) for source in found):
+    if any(_link(source, new, owner) for source in found) or any(
+        _copy(source, new) for source in found
+    ):
         new.rename(target)
         return True
     return False
 
 
-def _link(source: Path, target: Path) -> bool:
+def _link(source: Path, target: Path, owner: int | None) -> bool:
     try:
+        if owner is not None and source.stat().st_uid != owner:
+            return False
         os.link(source, target)
     except OSError:  # another filesystem, or one without hard links; or it is gone
         return False
@@ -199,27 +209,18 @@ def has_blob(path: Path, size_bytes: int) -> bool:
         return False
 
 
-def flush(path: Path) -> None:
-    """Write a file or the names in a folder to the disk. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def make_durable(root: Path, owner: os.stat_result) -> None:
     """Flush folders and their files to the disk; if this is root, give them to a user. Files with
     several names are left alone: they are blobs that are on the disk, and belong to the store.
     """
     for folder, _, names in os.walk(root, topdown=False):
-        files = [path for name in names if (path := Path(folder, name)).stat().st_nlink == 1]
+        files = [path for name in names if _has_one_name(path := Path(folder, name))]
         for path in (*files, Path(folder)):
             give_to(path, owner)
             flush(path)
 
 
-def give_to(file: Path | int, owner: os.stat_result) -> None:
-    """If this is root, give a file to the owner of something else. Raises OSError."""
-    if os.geteuid() == ROOT_UID:
-        os.chown(file, owner.st_uid, owner.st_gid)
+def _has_one_name(path: Path) -> bool:
+    """Whether this is a file that has no other name; a link is none."""
+    found = path.lstat()
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1

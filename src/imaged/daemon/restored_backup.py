@@ -13,7 +13,13 @@ from pathlib import Path
 
 import anyio
 
-from imaged.catalogs.backup import require_replaceable, restore_catalog
+from imaged.catalogs.backup import (
+    ROOT_UID,
+    copy_privately,
+    flush,
+    require_replaceable,
+    restore_catalog,
+)
 from imaged.catalogs.connect import without_password
 from imaged.catalogs.sqlite.driver import path_of
 from imaged.config import Config, load
@@ -31,9 +37,7 @@ from imaged.core.backup import (
 from imaged.core.errors import BackupError
 from imaged.core.place_marker import MARKER_NAME
 from imaged.daemon.backup_files import (
-    ROOT_UID,
     copy_blobs,
-    flush,
     has_blob,
     make_durable,
     names_in,
@@ -129,18 +133,23 @@ def _restore_files(backup: Path, files: Sequence[BackupFile], at: datetime | Non
             "--replace moves what differs aside; with --config FILE those settings are used, and "
             "none of the backup."
         )
+    new = [_copy_beside(backup, file) for file in differing]  # a full disk has moved nothing yet
     moved = [path.rename(f"{path}.replaced-{backup_name(at, ())}") for path in in_the_way if at]
-    for file in differing:
-        target = Path(file.restore_to)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        new = target.with_name(f".{target.name}.restored")
-        new.touch(0o600)
-        shutil.copyfile(backup / file.path, new)
-        _give_to(new, file)
-        flush(new)
-        new.rename(target)
+    for file, copy in zip(differing, new, strict=True):
+        target = copy.rename(file.restore_to)
         flush(target.parent)
     return moved
+
+
+def _copy_beside(backup: Path, file: BackupFile) -> Path:
+    """Copy a file of the backup durably into the folder that it belongs to; returns its path."""
+    target = Path(file.restore_to)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy = target.with_name(f".{target.name}.restored")
+    copy_privately(backup / file.path, copy)
+    _give_to(copy, file)
+    flush(copy)
+    return copy
 
 
 def _is_other(path: Path, file: BackupFile) -> bool:
@@ -182,6 +191,7 @@ def _restore_bytes(backup: Path, name: str, root: Path) -> StoreCopy:
     inside = backup / STORES_FOLDER / name
     if (inside / MARKER_NAME).exists() and not (root / MARKER_NAME).exists():
         shutil.copyfile(inside / MARKER_NAME, root / MARKER_NAME)
-    copy = copy_blobs(name, backup / BLOB_LISTS_FOLDER / name, [inside], root)
-    make_durable(root, root.stat())
+    owner = root.stat()
+    copy = copy_blobs(name, backup / BLOB_LISTS_FOLDER / name, [inside], root, owner.st_uid)
+    make_durable(root, owner)
     return copy
