@@ -97,9 +97,9 @@ def test_systemd_supervises_it(service: Path) -> None:
     assert told["KillMode"] == "mixed"
 
 
-@each_daemon
+@each_service
 def test_it_starts_when_the_clock_is_set(service: Path) -> None:
-    """Leases and delays go by the clock (docs/decisions/0028)."""
+    """Leases and delays go by it (docs/decisions/0028), and so do the names of backups."""
     told = settings(service)
 
     assert "time-sync.target" in told["After"].split()
