@@ -235,7 +235,7 @@ def _fill() -> str:
     while _ask("GET", f"/v2/tasks/{task}")["status"] != "success":
         if time.monotonic() > deadline:
             raise TimeoutError(task)
-        time.sleep(0.1)
+        time.sleep(0.1)  # leaves the processor to the daemon
     return str(task)
 
 
@@ -256,7 +256,7 @@ def _wait_for(daemon: subprocess.Popen[bytes], path: str) -> None:
         try:
             _ask("GET", path)
         except OSError:
-            time.sleep(0.1)
+            time.sleep(0.1)  # a refused connection answers at once
         else:
             return
     raise RuntimeError((FOLDER / "log").read_text())

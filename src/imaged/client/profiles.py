@@ -1,8 +1,8 @@
 """Servers with a name: those that `imaged login` remembers, and the clouds of clouds.yaml.
 
 A server comes with its own token and certificates, which are sent to it alone. The tokens are in
-one file that only their user may read. clouds.yaml is found and understood as
-openstacksdk documents it, as far as no Keystone is needed; a test compares both.
+one file, which only its user may read. clouds.yaml is found and understood as openstacksdk
+documents it, as far as no Keystone is needed; a test compares both.
 """
 
 from __future__ import annotations
