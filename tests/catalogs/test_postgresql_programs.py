@@ -42,6 +42,13 @@ def test_a_url_is_one_that_libpq_reads(url: str, for_libpq: str) -> None:
     assert connection_for_libpq(url) == (for_libpq, SECRET if SECRET in url else "")
 
 
+def test_a_password_of_a_key_is_no_argument() -> None:
+    """Programs take it from their URL or from a service file alone."""
+    with pytest.raises(BackupError, match="service=NAME") as refused:
+        connection_for_libpq(f"postgresql://db/imaged?sslkey=/k&sslpassword={SECRET}")
+    assert SECRET not in str(refused.value)
+
+
 def program(folder: Path, name: str, says: str) -> None:
     """A program of another version than that of this machine."""
     (folder / name).write_text(f"#!/bin/sh\necho {shlex.quote(says)}\n")

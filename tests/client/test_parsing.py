@@ -97,7 +97,17 @@ def test_addresses(address: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["h:9292", "http://", "http://h:0", "http://h:x", "http://u:p@h", "http://h?a", ""]
+    "address",
+    [
+        "h:9292",
+        "http://",
+        "http://h:0",
+        "http://h:x",
+        "http://u:p@h",
+        "http://u:p/q@h",
+        "http://h?a",
+        "",
+    ],
 )
 def test_wrong_addresses_are_refused(address: str) -> None:
     """And no password in it is repeated."""

@@ -12,7 +12,7 @@ import yaml
 from openstack.config import OpenStackConfig
 
 from imaged.cli.transfers import TransferOptions
-from imaged.client.errors import ProfileInvalid
+from imaged.client.errors import EndpointInvalid, ProfileInvalid
 from imaged.client.http_session import Endpoint, read_endpoint
 from imaged.client.profiles import (
     Profiles,
@@ -91,6 +91,20 @@ def test_servers_are_remembered(home: Path) -> None:
     write_profiles(file, forgotten)
     assert read_profiles(file) == forgotten
     assert (forgotten.default, forgotten.with_default("a").default) == (None, "a")
+
+
+def test_missing_certificates_of_one_server_are_in_the_way_of_no_other(home: Path) -> None:
+    """The others are used, and it can be forgotten."""
+    (trusted := home / "ca.pem").touch()
+    server = read_endpoint("https://b", ca_file=trusted)
+    profiles = Profiles().with_server("b", server).with_server("a", read_endpoint(A))
+    write_profiles(profiles_file({}), profiles)
+    trusted.unlink()
+
+    assert TransferOptions().endpoint({}).url == A
+    with pytest.raises(EndpointInvalid, match=f"no file {trusted}"):
+        TransferOptions(profile="b").endpoint({})
+    assert "b" not in read_profiles(profiles_file({})).without("b").servers
 
 
 def test_the_file_may_be_a_link(home: Path) -> None:
@@ -234,12 +248,22 @@ def test_clouds_that_cannot_be_used_are_refused(home: Path, cloud: object, said:
     assert refused.value.remedy
 
 
-@pytest.mark.parametrize("text", ["a: [", "clouds: 1", "", "\udcff"])
+@pytest.mark.parametrize("text", ["a: [", "clouds: 1", "", "\udcff", "a: 2026-99-99"])
 def test_broken_clouds_are_named(home: Path, text: str) -> None:
     """A file that cannot be read is no reason to use another server."""
     (home / "clouds.yaml").write_text(text, errors="surrogateescape")
     with pytest.raises(ProfileInvalid, match=r"clouds\.yaml"):
         read_cloud("lab", {})
+
+
+@pytest.mark.parametrize("value", [f"{TOKEN}: x", f"*{TOKEN}", f"!!int {TOKEN}"])
+def test_broken_clouds_tell_no_token(home: Path, value: str) -> None:
+    """The error has the line, and nothing of it."""
+    (home / "clouds.yaml").write_text(f"clouds:\n  lab:\n    auth: x\n    token: {value}\n")
+    with pytest.raises(ProfileInvalid, match=r"clouds\.yaml is not valid YAML") as refused:
+        read_cloud("lab", {})
+    assert TOKEN not in str(refused.value)
+    assert TOKEN not in refused.value.remedy
 
 
 # the order

@@ -107,6 +107,7 @@ def test_the_output_is_a_settings_file(file: Path, tmp_path: Path, more: str) ->
     [
         ("", {"IMAGED_CATALOG__URL": f"postgresql://imaged:{CANARY}@db/imaged"}),
         ("", {"IMAGED_CATALOG__URL": f"postgresql://db/imaged?user=a&password={CANARY}"}),
+        ("", {"IMAGED_CATALOG__URL": f"postgresql://db/imaged?sslpassword={CANARY}"}),
         (
             BUCKET,
             {

@@ -61,6 +61,7 @@ WRONG = [
     ("[catalog]\nurl = 'mysql://imaged@db/imaged'", "catalog.url", "postgresql://user@host"),
     ("[catalog]\nurl = 'postgresql://a:b@db/c'", "catalog.url", "credential catalog.password"),
     ("[catalog]\nurl = 'postgresql://db/c?password=b'", "catalog.url", "password_file"),
+    ("[catalog]\nurl = 'postgresql://db/c?sslpassword=b'", "catalog.url", "service=NAME"),
     ("[catalog]\nurl = 'sqlite:///var/lib/a.db'", "catalog.url", 'write "sqlite:////var/lib/a.db'),
     ("[claims]\nlease = '20s'", "claims.lease", "three times renew_every"),
     ("[claims]\nrenew_every = '0'", "claims.renew_every", "more than 0"),

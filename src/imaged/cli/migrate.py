@@ -109,7 +109,10 @@ def _move(file: Path | None, source: str, *, as_json: bool) -> None:
     from imaged.units import pluralize
 
     if has_password(source):
-        raise click.UsageError("All users see a password in --from: set PGPASSWORD instead.")
+        raise click.UsageError(
+            "All users see a password in --from: set PGPASSWORD, or name a service that has it "
+            "(service=NAME)."
+        )
     config = load(file)
     configure_command_log()
     url = config.catalog.url

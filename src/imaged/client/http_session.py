@@ -230,4 +230,4 @@ def _is_http(address: str) -> bool:
 
 
 def _redacted(address: str) -> str:
-    return re.sub(r"//[^/@]*@", "//…@", address)
+    return re.sub(r"//.*@", "//…@", address)

@@ -216,9 +216,12 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise ProfileInvalid(f"{file} cannot be read: {why}.") from error
+    except OSError as error:
+        raise ProfileInvalid(f"{file} cannot be read: {error.strerror}.") from error
+    except (ValueError, yaml.YAMLError) as error:  # whose text repeats lines, perhaps with a token
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f", in line {mark.line + 1}"
+        raise ProfileInvalid(f"{file} is not valid YAML{where}.") from None
     clouds = values.get("clouds") if isinstance(values, dict) else None
     if not isinstance(clouds, dict):
         raise ProfileInvalid(f"{file} has no table clouds.", "Add it, with a table for each cloud.")
@@ -245,11 +248,9 @@ def _normalized(values: dict[str, Any]) -> dict[str, Any]:
 
 def _endpoint_of(table: Mapping[str, Any]) -> Endpoint:
     trusted, token = table.get("ca_file"), table.get("token")
-    return read_endpoint(
-        str(table.get("url", "")),
-        token=None if token is None else str(token),
-        ca_file=None if trusted is None else Path(str(trusted)),
-    )
+    server = read_endpoint(str(table.get("url", "")), token=None if token is None else str(token))
+    # If its file is missing, only commands that ask this server fail.
+    return server if trusted is None else replace(server, ca_file=Path(str(trusted)))
 
 
 def _config_home(environment: Mapping[str, str]) -> Path:

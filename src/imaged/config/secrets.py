@@ -19,6 +19,7 @@ from imaged.config.sections import is_secret
 
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 CATALOG_URL_PATH = ("catalog", "url")
+PASSWORDS = frozenset({"password", "sslpassword"})  # among the parameters of a catalog's URL
 
 
 def misplaced_secrets(layers: Sequence[Layer]) -> list[Problem]:
@@ -70,7 +71,8 @@ def _misplacement(path: KeyPath, value: object) -> str:
         return (
             "contains a password, which must not be in a settings file: name a file with it in "
             "password_file, or set PGPASSWORD in the environment, or pass it as the "
-            "credential catalog.password of systemd"
+            "credential catalog.password of systemd; sslpassword goes into a service file of "
+            "PostgreSQL, which service=NAME names"
         )
     if not is_secret(field_at_path(path)):
         return ""
@@ -85,7 +87,7 @@ def has_password(url: object) -> bool:
     """Whether the URL of a catalog contains a password."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
-        return bool(parts.password) or "password" in parse_qs(parts.query)
+        return bool(parts.password) or not PASSWORDS.isdisjoint(parse_qs(parts.query))
     except ValueError:  # not a URL: validation refuses it
         return False
 

@@ -30,7 +30,7 @@ _SECRET_PATTERNS = (
     ),
     re.compile(r"(?P<before>\bhttps?://)[^\s/@'\"]{1,500}(?=@)", re.IGNORECASE),
     re.compile(
-        r"(?P<before>\b(?:x-amz-(?:signature|credential|security-token)|signature|awsaccesskeyid|password)=)"
+        r"(?P<before>\b(?:x-amz-(?:signature|credential|security-token)|signature|awsaccesskeyid|(?:ssl)?password)=)"
         r"[^\s&'\"]{1,2000}",
         re.IGNORECASE,
     ),

@@ -59,13 +59,18 @@ def connection_for_libpq(url: str) -> tuple[str, str]:
     """The URL of a catalog as programs of PostgreSQL read it, and the password in it, or "".
 
     Settings of the server, which the catalog's URL may have, become ``options``.
-    Raises CatalogError.
+    Raises CatalogError; BackupError for sslpassword, which no variable of the environment has.
     """
     parse_catalog_url(url)
     parts = urlsplit(url)
     credentials, at, hosts = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
     parameters = dict(parse_qsl(parts.query))
+    if "sslpassword" in parameters:
+        raise BackupError(
+            "All users would see the sslpassword of catalog.url: put it into a service file of "
+            "PostgreSQL, and name that by service=NAME."
+        )
     known = {name: value for name, value in parameters.items() if name in _LIBPQ_PARAMETERS}
     if "database" in parameters:
         known["dbname"] = parameters["database"]
