@@ -59,10 +59,15 @@ class Person:
         self._client = client
         self._journal = journal
         self._random = random.Random(seed)
+        self._goes_on = True
+
+    def end(self) -> None:
+        """Finish the image at hand, and end: no request is left behind."""
+        self._goes_on = False
 
     async def run(self) -> None:
-        """Go on until cancelled."""
-        while True:
+        """Go on until told to end."""
+        while self._goes_on:
             await self._live_one_image()
 
     async def _live_one_image(self) -> None:
@@ -113,9 +118,11 @@ async def test_a_database_that_comes_and_goes_loses_nothing(
             async with Client(daemons[0].url) as here, Client(daemons[1].url) as there:
                 async with asyncio.TaskGroup() as tasks:
                     people = [
-                        tasks.create_task(Person(client, journal, seed).run())
+                        Person(client, journal, seed)
                         for seed, client in enumerate([here, there] * (CLIENTS // 2))
                     ]
+                    for person in people:
+                        tasks.create_task(person.run())
                     for number in range(RESTARTS):
                         await until(partial(stored, journal, number * 4 + 1), "nothing is stored")
                         await asyncio.sleep(chance.uniform(0, 1.2))
@@ -123,7 +130,7 @@ async def test_a_database_that_comes_and_goes_loses_nothing(
                         await restart(server, how, daemons, journal, chance)
                     await asyncio.sleep(1)
                     for person in people:
-                        person.cancel()
+                        person.end()
                 await check(daemons[0], here, journal)
         finally:
             for daemon in daemons:

@@ -25,12 +25,17 @@ class Traffic:
         self.acknowledged: dict[str, str] = {}  # image id → sha512 of what got a 204
         self.deleted: set[str] = set()  # asked for, whatever the answer
         self.sent: dict[str, set[str]] = {}  # image id → sha512 of all that was ever sent
+        self._goes_on = True
 
     async def run(self) -> None:
-        """Go on until cancelled."""
+        """Go on until told to end."""
         async with asyncio.TaskGroup() as tasks:
             for daemon in self.daemons:
                 tasks.create_task(self._use(daemon, clients=4 // len(self.daemons)))
+
+    def end(self) -> None:
+        """Let each client get the answers that it waits for, and end: no request is left behind."""
+        self._goes_on = False
 
     async def grows_by(self, more: int) -> None:
         """Wait until so many more images were acknowledged."""
@@ -47,7 +52,7 @@ class Traffic:
                 tasks.create_task(self._one(client))
 
     async def _one(self, client: Client) -> None:
-        while True:
+        while self._goes_on:
             with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
                 await self._upload(client)
                 await self._delete_some(client)
