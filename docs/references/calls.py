@@ -104,7 +104,8 @@ CALLS: Mapping[tuple[str, str], Call] = {
         "**Ours.** The last 100 changes, the oldest first, each with its time, `action` and "
         "`details`. The owner sees users (`user_id`, `project_id`, `request_id`), administrators "
         "addresses too (`peer`). For both it stays readable when the image is deleted, as long as "
-        "`scrubber.keep_records`, and `scrub_due_at` says until when it can be restored.",
+        "`scrubber.keep_records`, and `scrub_due_at` says until when it can be restored. "
+        "`unreadable_entries` is the number of entries that are damaged in the catalog.",
     ),
     ("PATCH", IMAGE): Call(
         (

@@ -12,12 +12,13 @@ from hypothesis import settings
 from contracts import catalog_databases
 from contracts.catalog import CatalogContract
 from contracts.catalog_errors import ErrorsContract
+from contracts.catalog_history import DamagedHistoryContract
 from contracts.catalog_lists import Fresh
 from contracts.catalog_state_machine import CatalogMachine, machine_settings
 from imaged.ports.catalog import Catalog
 
 
-class TestPostgresqlCatalog(CatalogContract, ErrorsContract):
+class TestPostgresqlCatalog(CatalogContract, ErrorsContract, DamagedHistoryContract):
     """The whole contract."""
 
     @pytest.fixture

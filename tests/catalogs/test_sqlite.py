@@ -15,6 +15,7 @@ import pytest_asyncio
 from contracts.catalog import CatalogContract
 from contracts.catalog_errors import ErrorsContract
 from contracts.catalog_files import opened
+from contracts.catalog_history import DamagedHistoryContract
 from contracts.catalog_lists import Fresh
 from contracts.catalog_state_machine import CatalogMachine, machine_settings
 from imaged.catalogs.sqlite.driver import migrate_once
@@ -29,7 +30,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class TestSqliteCatalog(CatalogContract, ErrorsContract):
+class TestSqliteCatalog(CatalogContract, ErrorsContract, DamagedHistoryContract):
     """The whole contract."""
 
     @pytest.fixture

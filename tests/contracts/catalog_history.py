@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from sqlalchemy import Connection, text
 from structlog.contextvars import bound_contextvars
 
 from contracts import catalog_samples as samples
+from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.deletion import deactivate, delete, delete_after, restore
 from imaged.core.errors import ActivationRefused, ImageNotFound, QuotaExceeded
 from imaged.core.history import HISTORY_LIMIT, Actor
@@ -13,6 +17,22 @@ from imaged.core.task import cancel
 from imaged.core.uploading import begin_import, begin_upload, store_data
 from imaged.ports.catalog import Catalog
 from support.sample_images import attempt_at, draft, task
+
+#: What a disk or an editor can do to a row; PostgreSQL keeps the types of its columns.
+DAMAGES = {
+    "postgresql": ["details = '[1]'", "details = '1'", "at = '0044-03-15 BC'"],
+    "sqlite": [
+        "details = '[1]'",
+        "details = 'nonsense'",
+        "details = x'ff'",
+        "at = 'noon'",
+        "at = 9e30",
+        "at = 9000000000000000000",
+        "action = x'ff'",
+        "action = CAST(x'ff' AS TEXT)",
+        "peer = x'ff'",
+    ],
+}
 
 ANN = Actor("ann", "web", "203.0.113.7", "req-1")
 
@@ -108,3 +128,40 @@ class HistoryContract:
         *_, failed = (await catalog.get_history("i")).entries
 
         assert (failed.action, failed.details["reason"]) == ("import_failed", "Enough.")
+
+
+class DamagedHistoryContract:
+    """Rows of the history that mean nothing any more."""
+
+    async def test_a_damaged_entry_hides_no_other(self, catalog: Catalog) -> None:
+        """It is told why it is missing; the image can be changed as before."""
+        assert isinstance(catalog, SqlCatalog)
+        kinds = await catalog.database.read(lambda db: DAMAGES[db.dialect.name])
+        for number, damage in enumerate(kinds):
+            await samples.add_active(catalog, f"{number}")
+            await catalog.database.write(partial(spoil, image_id=f"{number}", damage=damage))
+            await catalog.modify_image(f"{number}", samples.tag("changed"))
+            history = await catalog.get_history(f"{number}")
+
+            assert [one.action for one in history.entries] == ["created", "uploaded", "changed"]
+            assert len(history.unreadable) == 1, damage
+
+    async def test_a_history_of_damage(self, catalog: Catalog) -> None:
+        """Each entry is counted, and so are none of another image."""
+        assert isinstance(catalog, SqlCatalog)
+        await samples.add_active(catalog, "i")
+        await samples.add_active(catalog, "j")
+        for number in range(3):
+            await catalog.database.write(
+                partial(spoil, image_id="i", damage="details = '[1]'", number=number)
+            )
+
+        damaged, whole = await catalog.get_history("i"), await catalog.get_history("j")
+        assert (list(damaged.entries), len(damaged.unreadable)) == ([], 3)
+        assert (len(whole.entries), list(whole.unreadable)) == (3, [])
+
+
+def spoil(db: Connection, image_id: str, damage: str, number: int = 1) -> None:
+    """Change the row of an entry."""
+    where = f"WHERE image_id = '{image_id}' AND number = {number}"
+    assert db.execute(text(f"UPDATE image_history SET {damage} {where}")).rowcount == 1  # noqa: S608

@@ -65,7 +65,7 @@ def image_json(image: Image, caller: Caller) -> dict[str, object]:
 
 def history_json(history: ImageHistory, caller: Caller) -> dict[str, object]:
     """The history of an image, the oldest entry first; it names addresses for administrators, and
-    users for the owner too.
+    users for the owner too. ``unreadable_entries`` is the number of entries that are damaged.
     """
     names: tuple[str, ...] = ()
     if is_owner(caller, history.image):
@@ -85,6 +85,7 @@ def history_json(history: ImageHistory, caller: Caller) -> dict[str, object]:
             }
             for entry in history.entries
         ],
+        "unreadable_entries": len(history.unreadable),
     }
 
 

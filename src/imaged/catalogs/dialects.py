@@ -7,6 +7,7 @@ instants. SQLite has none: they are stored as whole microseconds since 1970, whi
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -31,6 +32,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -202,6 +204,19 @@ def now(db: Connection) -> datetime:
         return datetime.now(UTC)
     moment: datetime = db.execute(_CLOCK).scalar_one()
     return moment.astimezone(UTC)
+
+
+def why_unreadable(error: Exception) -> str | None:
+    """Why the values of a row that was found mean nothing, because a disk or an editor changed
+    them; None for an error of another kind, such as a database that does not answer.
+    """
+    if isinstance(error, DBAPIError):
+        # Python's sqlite3 found bytes that are no text; errors of SQLite itself have a code.
+        is_text = isinstance(error.orig, sqlite3.OperationalError) and not hasattr(
+            error.orig, "sqlite_errorcode"
+        )
+        return str(error.orig) if is_text else None
+    return str(error) if isinstance(error, TypeError | ValueError | OverflowError) else None
 
 
 def insert_or_ignore(db: Connection, table: Table, values: dict[str, Any]) -> bool:

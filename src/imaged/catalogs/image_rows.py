@@ -10,7 +10,7 @@ from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, insert, select, update
 
 from imaged.catalogs import dialects, rows, task_rows
 from imaged.catalogs.dialects import is_any_of
@@ -25,7 +25,7 @@ from imaged.catalogs.tables import (
     images,
 )
 from imaged.core.errors import ImageNotFound
-from imaged.core.history import HISTORY_LIMIT, Actor, ImageHistory, entry_of
+from imaged.core.history import HISTORY_LIMIT, Actor, HistoryEntry, ImageHistory, entry_of
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 
@@ -78,6 +78,12 @@ _HISTORY = (
     .where(image_history.c.image_id == bindparam("this"))
     .order_by(image_history.c.number)
 )
+_ENTRY = _HISTORY.limit(1).offset(bindparam("skipped", type_=Integer))
+_COUNT_ENTRIES = (
+    select(func.count())
+    .select_from(image_history)
+    .where(image_history.c.image_id == bindparam("this"))
+)
 #: The entries before the newest ``HISTORY_LIMIT``; none if there are fewer.
 _DROP_OLD_ENTRIES = delete(image_history).where(
     image_history.c.image_id == bindparam("this"),
@@ -116,10 +122,36 @@ def read(db: Connection, image_id: str) -> Image:
 
 
 def read_history(db: Connection, image_id: str) -> ImageHistory:
-    """Read one image with its history. Raises ImageNotFound."""
+    """Read one image with its history. Raises ImageNotFound.
+
+    What was done is told as far as it can be read: one damaged row does not hide all others.
+    """
     image = read(db, image_id)
-    found = db.execute(_HISTORY, {"this": image_id})
-    return ImageHistory(image, [rows.entry_of_row(row) for row in found])
+    found = _read_entries(db, _HISTORY, {"this": image_id})
+    if not isinstance(found, str):
+        return ImageHistory(image, found)
+    entries: list[HistoryEntry] = []
+    unreadable: list[str] = []
+    for skipped in range(db.execute(_COUNT_ENTRIES, {"this": image_id}).scalar_one()):
+        one = _read_entries(db, _ENTRY, {"this": image_id, "skipped": skipped})
+        if isinstance(one, str):
+            unreadable.append(one)
+        else:
+            entries += one
+    return ImageHistory(image, entries, unreadable)
+
+
+def _read_entries(
+    db: Connection, statement: Select[*tuple[Any, ...]], values: dict[str, Any]
+) -> Sequence[HistoryEntry] | str:
+    """The entries, or why one of them cannot be read."""
+    try:
+        return [rows.entry_of_row(row) for row in db.execute(statement, values)]
+    except Exception as error:
+        why = dialects.why_unreadable(error)
+        if why is None:
+            raise
+        return why
 
 
 def load_images(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from types import UnionType
 from typing import Any
 
 from sqlalchemy import Row
@@ -131,9 +132,19 @@ def entry_values(image_id: str, entry: HistoryEntry) -> Values:
 
 
 def entry_of_row(row: AnyRow) -> HistoryEntry:
-    """The entry of a row."""
+    """The entry of a row. Raises TypeError if a disk or an editor changed the type of a value:
+    SQLite has any type in any column, and both databases any JSON in details.
+    """
     actor = Actor(**values_of(row, _ACTOR_COLUMNS))
+    for name in ("action", *_ACTOR_COLUMNS):
+        _require(name, getattr(row, name), str | None)
+    _require("details", row.details, dict)
     return HistoryEntry(actor=actor, **values_of(row, _SAME_IN_HISTORY))
+
+
+def _require(name: str, value: object, kind: type | UnionType) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is of the type {type(value).__name__}")
 
 
 def locations_by_image(rows: Iterable[AnyRow]) -> dict[str, dict[int, Location]]:

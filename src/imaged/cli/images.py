@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 100
 COLUMNS = ("image", "name", "status", "size", "age")
 WIDE_COLUMNS = ("format", "visibility", "owner", "tags", "created at")
+#: What the answer about a history adds to the attributes of an image.
+HISTORY = ("history", "unreadable_entries")
 
 T = TypeVar("T")
 
@@ -70,17 +72,17 @@ def show(image: str, *, options: TransferOptions) -> None:
     """
     facts, history = _ask(options, lambda service: _read(service, image))
     if options.as_json:
-        print_json(facts if history is None else {**facts, "history": history})
+        print_json({**facts, **history})
         return
     for name, value in _attributes(facts):
         click.echo(f"{printable(name):<20} ", nl=False)
         print_sentence(printable(value), indent=21)
-    if history is not None:
+    if history:
         click.echo()
         print_table(
-            pluralize(len(history), "change"),
+            _history_title(history),
             ("at", "action", "user", "project", "address", "details"),
-            [_history_row(entry) for entry in history],
+            [_history_row(entry) for entry in history["history"]],
         )
 
 
@@ -167,10 +169,8 @@ def _ask(options: TransferOptions, call: Callable[[ImageApi], Awaitable[T]]) -> 
     return anyio.run(run)
 
 
-async def _read(
-    service: ImageApi, image: str
-) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]] | None]:
-    """The attributes of an image, or what is known of a deleted one; and its history, unless the
+async def _read(service: ImageApi, image: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The attributes of an image, or what is known of a deleted one; and its history, empty if the
     service shows none. Raises NoSuchImage.
     """
     from imaged.client.errors import NoSuchImage
@@ -181,9 +181,12 @@ async def _read(
         answer = await service.history(image)
         if answer is None:
             raise
-        return {name: answer[name] for name in answer if name != "history"}, answer["history"]
-    answer = await service.history(record.id)
-    return record.all, None if answer is None else answer["history"]
+        return {name: answer[name] for name in answer if name not in HISTORY}, _history(answer)
+    return record.all, _history(await service.history(record.id) or {})
+
+
+def _history(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: answer[name] for name in HISTORY if name in answer}
 
 
 def _row(record: Record) -> tuple[str, ...]:
@@ -198,6 +201,15 @@ def _row(record: Record) -> tuple[str, ...]:
         ", ".join(map(str, record.all.get("tags") or ())),
         "" if created_at is None else local_time(created_at),
     )
+
+
+def _history_title(history: Mapping[str, Any]) -> str:
+    """How many changes are shown, and how many are damaged in the catalog."""
+    title = pluralize(len(history["history"]), "change")
+    unreadable = history.get("unreadable_entries")
+    if not unreadable:
+        return title
+    return f"{title}; {unreadable} more cannot be read: the log of the service says why"
 
 
 def _history_row(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -132,10 +132,14 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class ImageHistory:
-    """An image, and its last entries, the oldest first."""
+    """An image, and its last entries, the oldest first.
+
+    ``unreadable``: why each entry that the catalog can no longer read is missing among them.
+    """
 
     image: Image
     entries: Sequence[HistoryEntry]
+    unreadable: Sequence[str] = ()
     scrub_due_at: datetime | None = None  # while it can be restored; by the delay configured now
 
 

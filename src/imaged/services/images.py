@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
+import structlog
+
 from imaged.core import deletion, edits
 from imaged.core.access import (
     Caller,
@@ -23,6 +25,8 @@ from imaged.core.limits import require_properties_within
 from imaged.core.query import Column, Condition, ImagePage, ImageQuery, Operator, Order
 from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.scrubber import ScrubberSettings
+
+log = structlog.get_logger()
 
 PENDING_PAGE_SIZE = 100  # waiting images per query
 
@@ -68,6 +72,8 @@ class Images:
     async def history(self, caller: Caller, image_id: str) -> ImageHistory:
         """Return the image's history, as far as the caller may see it. Raises ImageNotFound."""
         history = await self.catalog.get_history(image_id)
+        if history.unreadable:
+            log.warning("image.history_damaged", image_id=image_id, problems=history.unreadable)
         image = require_history(caller, history.image)
         due_at = deletion.scrub_due_at(image, self.settings.delay)
         return history_as_seen_by(caller, replace(history, scrub_due_at=due_at))
