@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import resource
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 import pytest_asyncio
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from structlog.testing import capture_logs
 
-from contracts.catalog_files import database_of, opened, raw
+from contracts.catalog_files import database_of, no_file_beyond, opened, raw
 from contracts.catalog_samples import all_images, queued
 from contracts.catalog_slow_lists import limit_lists
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite import driver
 from imaged.catalogs.sqlite.driver import SqliteSettings
+from imaged.catalogs.tables import accounts
 from imaged.core.limits import MIB
 from support.waiting import until
 
 pytestmark = pytest.mark.asyncio
 
 SOON_SECONDS = 15
+LONG_TEXTS = ["x" * 200_000] * 6
 
 
 @pytest_asyncio.fixture
@@ -48,7 +47,12 @@ def let_go() -> Iterator[threading.Event]:
 
 def slow(let_go: threading.Event) -> Callable[[Connection], bool]:
     """A transaction that reads until it is told to end."""
-    return lambda _: let_go.wait(60)
+
+    def read(db: Connection) -> bool:
+        db.execute(select(accounts.c.owner)).all()  # SQLite counts a reader from here
+        return let_go.wait(60)
+
+    return read
 
 
 async def until_busy(catalog: SqlCatalog, connections: int) -> None:
@@ -88,6 +92,46 @@ async def test_a_slow_list_holds_up_no_reader(
         let_go.set()
 
     assert database_of(catalog).log_bytes == 0
+
+
+async def test_the_next_reader_begins_when_the_log_is_short(
+    catalog: SqlCatalog, path: Path, let_go: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With readers that overlap, SQLite itself would never restart it."""
+    monkeypatch.setattr(driver, "MAX_READ_PAUSE_SECONDS", 60)
+    database = database_of(catalog)
+    lengths: list[int] = []
+
+    async def read_next() -> None:
+        lengths.append(await database.read(lambda _: database.log_bytes))
+
+    with raw(path) as other:
+        await write_while_read(catalog, other, "x")
+    async with anyio.create_task_group() as crowd:
+        crowd.start_soon(database.read, slow(let_go))
+        await until_busy(catalog, 1)
+        for work in (database.shorten_log, read_next):
+            crowd.start_soon(work)
+            await anyio.wait_all_tasks_blocked()
+        let_go.set()
+
+    assert lengths == [0]
+
+
+async def test_a_slow_write_holds_up_no_reader(
+    catalog: SqlCatalog, path: Path, let_go: threading.Event
+) -> None:
+    """Shortening the log, which needs the writer's connection, is left to a later call."""
+    database = database_of(catalog)
+    with raw(path) as other:
+        await write_while_read(catalog, other, "x")
+    async with anyio.create_task_group() as crowd:
+        crowd.start_soon(database.write, slow(let_go))
+        await until_busy(catalog, 1)
+        with anyio.fail_after(SOON_SECONDS):
+            await database.shorten_log()
+            assert len(await all_images(catalog)) == 1
+        let_go.set()
 
 
 async def test_slow_readers_are_not_waited_for(
@@ -159,25 +203,13 @@ async def test_a_log_that_cannot_be_shortened(catalog: SqlCatalog) -> None:
     assert database_of(catalog).log_bytes == 0
 
 
-@contextmanager
-def no_file_beyond(size_bytes: int) -> Iterator[None]:
-    """Lets the disk refuse writes behind this offset of a file."""
-    set_limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    set_limit((size_bytes, hard))
-    try:
-        yield
-    finally:
-        set_limit((soft, hard))
-
-
 async def test_a_long_log_is_cut_off_although_nothing_is_written(
     catalog: SqlCatalog, path: Path
 ) -> None:
     """Not as long as another process reads it, but then at the next call."""
     database = database_of(catalog)
     with raw(path) as other:
-        await write_while_read(catalog, other)
+        await write_while_read(catalog, other, *LONG_TEXTS)
         await database.shorten_log()
         assert database.log_bytes > 1_000_000
         other.execute("COMMIT")
@@ -191,7 +223,7 @@ async def test_a_log_that_begins_anew_is_cut_off(path: Path) -> None:
     """By SQLite itself, when readers allow it."""
     async with opened(path, SqliteSettings(500_000, shorten_every_seconds=3600)) as catalog:
         with raw(path) as other:
-            await write_while_read(catalog, other)
+            await write_while_read(catalog, other, *LONG_TEXTS)
             other.execute("COMMIT")
             other.execute("PRAGMA wal_checkpoint")
         await catalog.add_image(queued("later"))
@@ -199,9 +231,9 @@ async def test_a_log_that_begins_anew_is_cut_off(path: Path) -> None:
         assert 0 < database_of(catalog).log_bytes <= 500_000
 
 
-async def write_while_read(catalog: SqlCatalog, other: sqlite3.Connection) -> None:
-    """1.2 MB of records, while a reader in another process keeps the log from restarting."""
+async def write_while_read(catalog: SqlCatalog, other: sqlite3.Connection, *texts: str) -> None:
+    """One image with each text, while a reader in another process keeps the log from restarting."""
     other.execute("BEGIN")
     other.execute("SELECT count(*) FROM accounts").fetchone()
-    for number in range(6):
-        await catalog.add_image(queued(f"i{number}", "x" * 200_000))
+    for number, text in enumerate(texts):
+        await catalog.add_image(queued(f"i{number}", text))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from imaged.catalogs.sql_catalog import SqlCatalog
@@ -34,6 +36,18 @@ def raw(path: Path) -> Iterator[sqlite3.Connection]:
     """The file as another process opens it."""
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db:
         yield db
+
+
+@contextmanager
+def no_file_beyond(size_bytes: int) -> Iterator[None]:
+    """Lets the disk refuse writes behind this offset of a file."""
+    set_limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    set_limit((size_bytes, hard))
+    try:
+        yield
+    finally:
+        set_limit((soft, hard))
 
 
 def names_in(folder: Path) -> list[str]:
