@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+import anyio
 import asyncpg  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
@@ -196,6 +197,17 @@ async def test_a_session_that_ended_before_it_is_set_up(
 
     with pytest.raises(CatalogUnavailable, match="was lost"):
         await open_postgresql(url)
+
+
+async def test_a_session_that_hangs_while_it_is_set_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``connect_timeout`` includes that: otherwise the next host would never be asked."""
+    hangs = "SELECT pg_sleep(600), $1::text[], $2::text[], $3::bool"
+    monkeypatch.setattr(connector, "_SET_SETTINGS", hangs)
+
+    with anyio.fail_after(30), pytest.raises(CatalogError, match="no connection was made in time"):
+        await open_postgresql(f"{url}?connect_timeout=1")
 
 
 async def test_what_the_role_may_not_do(url: str, role: str) -> None:

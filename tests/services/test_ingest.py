@@ -21,7 +21,14 @@ from imaged.core.lifecycle import Status
 from imaged.testing.memory_store import MemoryStore
 from support.bodies import send, send_broken, unreadable_body
 from support.cluster import Cluster
-from support.faults import catalog_fails, from_nth, override_calls, store_fails
+from support.faults import (
+    catalog_fails,
+    catalog_unavailable,
+    from_nth,
+    nth,
+    override_calls,
+    store_fails,
+)
 from support.node import A
 
 pytestmark = pytest.mark.anyio
@@ -100,8 +107,12 @@ async def test_bytes_still_being_written_are_not_deleted_under_the_pen(cluster: 
 
 @pytest.mark.rule("bytes.3")
 async def test_a_writer_frozen_for_long_leaves_a_row_for_its_bytes(cluster: Cluster) -> None:
-    """It wakes when its row has gone, writes, and what it wrote is not forgotten."""
+    """It wakes when its row has gone, writes, and what it wrote is not forgotten: also when the
+    catalog is away for a moment then.
+    """
     await cluster.queued(A)
+    add_stray = nth(cluster.catalog.add_stray, 1, before=catalog_unavailable)
+    catalog = override_calls(cluster.catalog, add_stray=add_stray)
 
     async def frozen(key: str, blocks: AsyncIterable[Block], *_: object) -> int:
         with anyio.CancelScope(shield=True):
@@ -109,7 +120,8 @@ async def test_a_writer_frozen_for_long_leaves_a_row_for_its_bytes(cluster: Clus
             size_bytes = await cluster.near.put(key, blocks)
         return size_bytes  # noqa: RET504 - a scope may swallow
 
-    writer = cluster.node("frozen", near=override_calls(cluster.near, put=frozen), beats=False)
+    near = override_calls(cluster.near, put=frozen)
+    writer = cluster.node("frozen", near=near, catalog=catalog, beats=False)
     writing = cluster.start(writer.upload(A))
     await cluster.settle(250)
     assert not cluster.catalog.blobs

@@ -43,6 +43,10 @@ pytestmark = pytest.mark.anyio
         ({"min_ram": "x"}, "the image there could not be one here: The attribute 'min_ram'"),
         ({"tags": "x"}, "the image there could not be one here: The attribute 'tags'"),
         ({f"p{n}": "" for n in range(200)}, "could not be one here: An image can have at most 128"),
+        (
+            {f"p{n}": "x" * 60_000 for n in range(5)},
+            "The properties of an image may have 262144 bytes",
+        ),
         ({"os_hash_value": "00" * 32}, "The sha256 of the data is"),
         ({"os_hash_algo": None, "checksum": "00" * 16}, "The md5 of the data is"),
         ({"os_hash_algo": "martian", "checksum": "00" * 16}, "The md5 of the data is"),
