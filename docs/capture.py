@@ -19,16 +19,19 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from shlex import quote
 from urllib.request import Request, urlopen
 
 PAGE = Path(__file__).parent / "reference/terminal.md"
 FOLDER = Path("/tmp/imaged-captures")  # noqa: S108 - its name is in the captures
+LOCK = FOLDER.with_suffix(".lock")
 WIDTHS = (80, 100)  # columns
 HEIGHT = 120  # lines, so that nothing scrolls
 PORT = 19_292
 URL = f"http://127.0.0.1:{PORT}"
+STARTED = "daemon.started"  # an event
 SECONDS = 30  # for one command, or the start of the daemon
 
 CONFIG = f"""\
@@ -192,7 +195,18 @@ def main() -> None:
 
 @contextmanager
 def _daemon() -> Iterator[None]:
-    """A daemon in a new folder, which is removed at the end."""
+    """A daemon in a new folder, which is removed at the end.
+
+    Another capture is waited for: it has the same folder and port, which the captures show.
+    """
+    with LOCK.open("w") as lock:
+        flock(lock, LOCK_EX)
+        with _daemon_of_its_own():
+            yield
+
+
+@contextmanager
+def _daemon_of_its_own() -> Iterator[None]:
     shutil.rmtree(FOLDER, ignore_errors=True)
     for name in ("images", "scratch", "config", "backups"):
         (FOLDER / name).mkdir(parents=True)
@@ -209,7 +223,7 @@ def _daemon() -> Iterator[None]:
             stderr=log,
         )
     try:
-        _wait_for(daemon, "/v2/images")
+        _wait_until_started(daemon)
         yield
     finally:
         daemon.terminate()
@@ -250,16 +264,13 @@ def _ask(
     return dict(json.loads(text)) if text else {}
 
 
-def _wait_for(daemon: subprocess.Popen[bytes], path: str) -> None:
+def _wait_until_started(daemon: subprocess.Popen[bytes]) -> None:
+    """Its log tells: another program may answer at the port."""
     deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline and daemon.poll() is None:
-        try:
-            _ask("GET", path)
-        except OSError:
-            time.sleep(0.1)  # a refused connection answers at once
-        else:
-            return
-    raise RuntimeError((FOLDER / "log").read_text())
+    while STARTED not in (told := (FOLDER / "log").read_text()):
+        if time.monotonic() > deadline or daemon.poll() is not None:
+            raise RuntimeError(told)
+        time.sleep(0.1)  # its log sets no event of ours
 
 
 def _environment() -> dict[str, str]:
