@@ -17,8 +17,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "IMAGED_SECTION__KEY": "A setting, such as IMAGED_SCRUBBER__DELAY; it overrides the files.",
     "IMAGED_URL, IMAGED_PROFILE, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT": "The service of push, "
     "pull, ls, show, set and rm, or the name of its profile; the first variable that is set.",
-    "OS_CLOUD, OS_CLIENT_CONFIG_FILE, OS_CLIENT_SECURE_FILE": "The cloud of these commands "
-    "without a login, its clouds.yaml and its secure.yaml.",
+    "OS_CLOUD, OS_REGION_NAME, OS_CLIENT_CONFIG_FILE, OS_CLIENT_SECURE_FILE": "The cloud of these "
+    "commands without a login and its region, its clouds.yaml and its secure.yaml.",
     "IMAGED_TOKEN, OS_TOKEN": "The token of these commands, unless the service is that of a "
     "profile or a cloud; --token-file overrides it.",
     "IMAGED_CA_FILE, OS_CACERT": "Certificates (PEM) that these commands trust, likewise.",

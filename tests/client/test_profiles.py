@@ -25,6 +25,7 @@ from imaged.client.profiles import (
 
 A, B = "http://a.example:9292", "http://b.example:9292"
 TOKEN = "made-up"
+REGIONS = (("north", A), ("south", B))
 
 #: Clouds that need no Keystone, in the words that openstacksdk allows.
 CLOUDS: dict[str, dict[str, Any]] = {
@@ -46,6 +47,18 @@ CLOUDS: dict[str, dict[str, Any]] = {
         "auth_type": "admin_token",
         "image_endpoint_override": A,
         "auth": {"endpoint": B, "token": TOKEN},
+    },
+    "region": {"auth_type": "none", "image_endpoint_override": A, "region_name": "north"},
+    "regions": {"auth_type": "none", "regions": ["north", "south"], "auth": {"endpoint": A}},
+    "of-region": {
+        "auth_type": "none",
+        "auth": {"endpoint": B},
+        "regions": [{"name": "north", "values": {"image-endpoint-override": A}}, "south"],
+    },
+    "auth-of-region": {
+        "auth_type": "admin_token",
+        "auth": {"endpoint": B, "token": TOKEN},
+        "regions": [{"name": "north", "values": {"auth": {"endpoint": A}, "auth_type": None}}],
     },
 }
 
@@ -188,6 +201,18 @@ def test_clouds_are_those_of_openstacksdk(home: Path, name: str) -> None:
     assert (found.token or "notused") == session.get_token()  # its word for none
 
 
+def test_a_region_has_its_own_service(home: Path) -> None:
+    """OS_REGION_NAME chooses one, as for `openstack`; else it is the first."""
+    regions = [{"name": name, "values": {"image_endpoint_override": url}} for name, url in REGIONS]
+    write_clouds(home / "clouds.yaml", {"lab": {"auth_type": "none", "regions": regions}})
+
+    assert read_cloud("lab", {}).url == A
+    assert read_cloud("lab", {"OS_REGION_NAME": "south"}).url == B
+    with pytest.raises(ProfileInvalid, match="has no region west") as refused:
+        read_cloud("lab", {"OS_REGION_NAME": "west"})
+    assert "It has: north, south." in refused.value.remedy
+
+
 def test_secrets_may_be_in_a_file_of_their_own(home: Path) -> None:
     """secure.yaml, as for openstacksdk; variables name other files."""
     write_clouds(
@@ -237,6 +262,11 @@ def test_the_first_file_counts(home: Path) -> None:
         ({"auth_type": "none", "endpoint": A, "insecure": True}, "certificates"),
         ({"auth_type": ["none"], "endpoint": A}, "do not ask Keystone yet"),
         ({"auth_type": "none", "auth": A}, "auth is no table"),
+        ({"auth_type": "none", "endpoint": A, "profile": "v"}, "vendor profile v, which imaged"),
+        ({"auth_type": "none", "endpoint": A, "cloud": "v"}, "vendor profile v, which imaged"),
+        ({"auth_type": "none", "endpoint": A, "regions": [{"values": {}}]}, "regions is no list"),
+        ({"auth_type": "none", "endpoint": A, "regions": 3}, "regions is no list"),
+        ({"auth_type": "none", "endpoint": A, "regions": [{"name": "n", "x": A}]}, "regions is"),
         ("text", "has no cloud lab"),
     ],
 )

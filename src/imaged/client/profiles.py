@@ -21,6 +21,7 @@ from imaged.client.errors import ProfileInvalid
 from imaged.client.http_session import Endpoint, read_endpoint
 
 CLOUD_VARIABLE = "OS_CLOUD"
+REGION_VARIABLE = "OS_REGION_NAME"
 CLOUDS_FILE_VARIABLE = "OS_CLIENT_CONFIG_FILE"
 SECURE_FILE_VARIABLE = "OS_CLIENT_SECURE_FILE"
 YAML_SUFFIXES = (".yaml", ".yml", ".json")  # JSON is YAML
@@ -148,7 +149,7 @@ def read_cloud(name: str, environment: Mapping[str, str]) -> Endpoint:
             f"It has: {', '.join(map(str, clouds)) or 'none'}. Set {CLOUD_VARIABLE} to one of "
             f"them, or {CLOUDS_FILE_VARIABLE} to the file that has it.",
         )
-    cloud = _normalized(clouds[name])
+    cloud = _in_region(name, _normalized(clouds[name]), environment.get(REGION_VARIABLE))
     auth = cloud.get("auth") or {}
     if not isinstance(auth, dict):
         raise ProfileInvalid(f"In the cloud {name}, auth is no table.", "Set endpoint in it.")
@@ -180,6 +181,43 @@ def read_cloud(name: str, environment: Mapping[str, str]) -> Endpoint:
         token=str(token) if kind in FIXED_TOKEN else None,
         ca_file=Path(str(trusted)).expanduser() if trusted else None,
     )
+
+
+def _in_region(name: str, cloud: dict[str, Any], wanted: str | None) -> dict[str, Any]:
+    """The cloud with what is different in the region: the wanted one, or the first."""
+    if vendor := cloud.get("profile") or cloud.get("cloud"):
+        raise ProfileInvalid(
+            f"The cloud {name} has the vendor profile {vendor}, which imaged does not read.",
+            "Write its settings into the cloud, and remove the profile.",
+        )
+    regions = _regions_of(name, cloud)
+    if not regions:
+        return cloud
+    if wanted and wanted not in regions:
+        raise ProfileInvalid(
+            f"The cloud {name} has no region {wanted}.",
+            f"It has: {', '.join(regions)}. Set {REGION_VARIABLE} to one of them.",
+        )
+    there = regions[wanted or next(iter(regions))]
+    return _merged(cloud, {key: value for key, value in there.items() if value is not None})
+
+
+def _regions_of(name: str, cloud: Mapping[str, Any]) -> Mapping[str, dict[str, Any]]:
+    """What is different in each region, by its name."""
+    regions: dict[str, dict[str, Any]] = {}
+    known: Any = cloud.get("regions", list(filter(None, [cloud.get("region_name")])))
+    for region in known if isinstance(known, list) else [None]:
+        match {"name": region} if isinstance(region, str) else region:
+            case {"name": str(named), **others} if others in ({}, {"values": None}):
+                regions[named] = {}
+            case {"name": str(named), "values": dict(values), **others} if not others:
+                regions[named] = _normalized(values)
+            case _:
+                raise ProfileInvalid(
+                    f"In the cloud {name}, regions is no list of names, or of tables.",
+                    "Give each table a name, and values for what is different there.",
+                )
+    return regions
 
 
 def _read_clouds(environment: Mapping[str, str]) -> dict[str, Any]:
