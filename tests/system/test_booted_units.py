@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,10 @@ SECRETS = {
     "stores.cloud.secret_key": SECRET_KEY,
     "catalog.password": PASSWORD,
 }
+KEYS = (
+    f"IMAGED_STORES__CLOUD__ACCESS_KEY={ACCESS_KEY}",
+    f"IMAGED_STORES__CLOUD__SECRET_KEY={SECRET_KEY}",
+)  # for commands of root, which get no credentials
 DISK_BYTES = 4 * 1024**2
 NO_TASKS = (
     '[daemon]\nroles = ["api", "scrubber"]'  # in the file, which imaged-tasks.service reads too
@@ -62,14 +68,22 @@ class Servers:
         for name, secret in SECRETS.items():
             machine.write(f"/etc/imaged/secrets/{name}", secret, mode=0o600)
             lines.append(f"LoadCredential={name}:/etc/imaged/secrets/{name}")
-        for unit in ("imaged.service", "imaged-scrubber.service", "imaged-tasks.service"):
-            machine.write(f"/etc/systemd/system/{unit}.d/secrets.conf", "\n".join([*lines, ""]))
+        for unit in ("imaged", "imaged-scrubber", "imaged-tasks", "imaged-backup"):
+            place = f"/etc/systemd/system/{unit}.service.d/secrets.conf"
+            machine.write(place, "\n".join([*lines, ""]))
         machine.systemctl("daemon-reload")
-        keys = (
-            f"IMAGED_STORES__CLOUD__ACCESS_KEY={ACCESS_KEY}",
-            f"IMAGED_STORES__CLOUD__SECRET_KEY={SECRET_KEY}",
-        )  # a new catalog is not made over stores that hold images: they are looked into
-        machine.run("env", f"PGPASSWORD={PASSWORD}", *keys, "imaged", "migrate")
+        # A new catalog is not made over stores that hold images: they are looked into.
+        machine.run("env", f"PGPASSWORD={PASSWORD}", *KEYS, "imaged", "migrate")
+
+    def install_programs(self, machine: Machine) -> None:
+        """Those that copy the database, as new as its server; they look for libraries beside it."""
+        folders = self.database.programs.parents
+        for place in (self.database.programs, folders[1].with_name(f"{folders[1].name}.libs")):
+            there = machine.path(f"/opt/postgresql/{place.relative_to(folders[2])}")
+            shutil.copytree(place, there, dirs_exist_ok=True)
+        programs = Path("/opt/postgresql") / self.database.programs.relative_to(folders[2])
+        for name in ("pg_dump", "pg_restore"):
+            machine.run("ln", "-sf", f"{programs / name}", f"/usr/bin/{name}")
 
 
 @pytest.fixture
@@ -118,6 +132,32 @@ def test_services_of_their_own_reach_bucket_and_database(machine: Machine) -> No
         lambda: machine.log("imaged-scrubber"),
     )
     assert machine.show("imaged-scrubber", "StatusText").startswith("ready: ")
+
+
+def test_a_database_is_backed_up_by_its_service(machine: Machine, servers: Servers) -> None:
+    """pg_dump runs as a child of a service that is shut in itself, and gets its credential; what it
+    wrote is restored.
+    """
+    servers.install_programs(machine)
+    folder = "/var/lib/imaged/backups"
+    machine.override("imaged-backup.service", {"Environment": f"IMAGED_BACKUP__FOLDER={folder}"})
+    client = MachineClient(machine)
+    machine.systemctl("start", "imaged")
+    image_id = client.store()
+    machine.systemctl("start", "imaged-backup")
+    (made,) = machine.path(folder).glob("2*")
+    client.delete(image_id)
+    machine.systemctl("stop", "imaged")
+    assert PASSWORD not in machine.log("imaged-backup")
+
+    told = machine.run(
+        *("env", f"PGPASSWORD={PASSWORD}", *KEYS),
+        *("imaged", "restore-backup", f"{folder}/{made.name}", "--replace"),
+    )
+
+    assert "catalog: 1 image in " in told
+    machine.systemctl("start", "imaged")
+    assert client.show(image_id)["status"] == "active"
 
 
 def test_uploads_and_scrubs_are_all_that_it_needs(machine: Machine) -> None:
