@@ -105,7 +105,8 @@ def test_who_deleted_an_image(daemon: ServerProcess) -> None:
     """The id of a deleted image still shows its history, and when it will be scrubbed."""
     image_id = daemon.create_image(name="golden")
     daemon.upload(image_id, b"x" * 2048)
-    assert call(daemon, "rm", "golden").returncode == 0
+    removed = call(daemon, "rm", "golden")
+    assert (removed.returncode, removed.stdout) == (0, f"{image_id} is deleted.\n")
     known = facts(daemon, "show", image_id)
     deleted = known["history"][-1]
 
@@ -113,13 +114,16 @@ def test_who_deleted_an_image(daemon: ServerProcess) -> None:
     assert (deleted["action"], deleted["user_id"]) == ("deleted", "admin")
     assert deleted["details"]["scrub_due_at"] == known["scrub_due_at"]
     due_at = local_time(datetime.fromisoformat(known["scrub_due_at"]))
+    until = f"Until {due_at} an operator can restore it"
+    assert removed.stderr == f"{until}: imaged restore {image_id}\n"
     shown = call(daemon, "show", image_id)
     assert f"{'scrub_due_at':<20} {due_at}\n" in shown.stdout
     assert f"size 2.0 KiB, scrub due {due_at}" in " ".join(shown.stdout.split())
 
     for gone in ("golden", NOWHERE):
         refused = call(daemon, "show", gone)
-        assert (refused.returncode, refused.stderr) == (1, f"Error: There is no image {gone}.\n")
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"Error: There is no image {gone}.\n`imaged ls` lists ")
 
 
 def test_attributes_are_changed_together(daemon: ServerProcess) -> None:
@@ -144,14 +148,24 @@ def test_attributes_are_changed_together(daemon: ServerProcess) -> None:
 
 
 def test_images_are_deleted(daemon: ServerProcess) -> None:
-    """None, if one of them is not found or its name is that of several."""
+    """None, if one of them is not found or protected, or its name is that of several."""
     one, two, _ = (daemon.create_image(name=name) for name in ("one", "two", "two"))
 
     for missing in (NOWHERE, "two"):
         refused = call(daemon, "rm", "one", missing)
         assert refused.returncode == 1
         assert missing in refused.stderr
+    assert call(daemon, "set", two, "--protected").returncode == 0
+    refused = call(daemon, "rm", "one", two)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"Error: The image {two} is protected from deletion.\n"
+        f"To permit it: imaged set {two} --unprotected\n"
+    )
     assert len(facts(daemon, "ls")) == 3
 
-    assert call(daemon, "rm", "one", two).stdout == f"{one} is deleted.\n{two} is deleted.\n"
+    assert call(daemon, "set", two, "--unprotected").returncode == 0
+    done = call(daemon, "rm", "one", two)
+    assert done.stdout == f"{one} is deleted.\n{two} is deleted.\n"
+    assert done.stderr == ""  # without data there is nothing to restore
     assert len(facts(daemon, "ls")) == 1

@@ -14,6 +14,7 @@ from imaged.client.download_target import local_path, open_part
 from imaged.client.errors import (
     ConnectionFailed,
     DigestMismatch,
+    EndpointInvalid,
     ErrorResponse,
     FileExists,
     FileUnusable,
@@ -88,6 +89,32 @@ async def test_strange_answers_become_client_errors(told: bytes, error: type[Exc
     assert all(b"X-Auth-Token: made-up" in head for head in heads)
 
 
+async def test_an_address_without_images() -> None:
+    """The path is wrong, so the address is doubted, not the image."""
+    async with answering({"/v2/images?limit=1": answer(b"", "404 Not Found")}) as (service, _):
+        with pytest.raises(UnexpectedResponse, match="no list of images") as caught:
+            await service.list({}, 1)
+
+    assert "--url" in caught.value.remedy
+
+
+async def test_plain_http_where_tls_was_wanted() -> None:
+    """The error says to try http://."""
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(b"", "400 Bad Request"))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, open_image_api(read_endpoint(url)) as service:
+        with pytest.raises(EndpointInvalid, match="cannot be reached by TLS: ") as caught:
+            await service.show(IMAGE)
+
+    assert "http://" in caught.value.remedy
+
+
 async def test_a_service_that_knows_no_ranges(tmp_path: Path) -> None:
     """If it sends everything again, the bytes already held are skipped."""
     record = read_record({**FACTS, "checksum": MD5})
@@ -151,6 +178,16 @@ async def test_a_creation_is_repeated_after_a_lost_answer() -> None:
         record = await service.create({"id": IMAGE})
 
     assert record.id == IMAGE
+
+
+async def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+    """Its name is told, not that of the part that would have been written."""
+    path = tmp_path / "missing" / "a"
+    with (
+        pytest.raises(FileUnusable, match=f"There is no folder {path.parent}."),
+        open_part(path, read_record(FACTS), overwrite=False),
+    ):
+        pass
 
 
 async def test_a_file_that_comes_in_between_is_not_overwritten(tmp_path: Path) -> None:

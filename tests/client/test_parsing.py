@@ -88,6 +88,7 @@ def test_what_is_told_is_not_guessed(
         ("http://h:9292", "http://h:9292"),
         ("http://h:9292/v2/", "http://h:9292"),
         ("https://h/image/v2.7", "https://h/image"),
+        ("http://h:9292/v2/images", "http://h:9292"),
         ("unix:/run/x.sock", "http://imaged"),
     ],
 )

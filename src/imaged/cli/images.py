@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from imaged.client.image_api import ImageApi, Record
 
 DEFAULT_LIMIT = 100
+#: That a list can have; images that were deleted are in none.
+STATUSES = ("queued", "saving", "uploading", "importing", "active", "deactivated", "killed")
 COLUMNS = ("image", "name", "status", "size", "age")
 WIDE_COLUMNS = ("format", "visibility", "owner", "tags", "created at")
 #: What the answer about a history adds to the attributes of an image.
@@ -29,7 +31,7 @@ T = TypeVar("T")
 
 @click.command()
 @click.option("--name", help="Only images with this name.")
-@click.option("--status", help="Only images in this status, such as active.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only images in this status.")
 @click.option("--tag", help="Only images with this tag.")
 @click.option("--visibility", type=click.Choice(VISIBILITIES), help="Only such images.")
 @click.option(
@@ -139,21 +141,38 @@ def set_(
 def rm(images: tuple[str, ...], *, options: TransferOptions) -> None:
     """Delete each IMAGE, an id or a name that only one image has.
 
-    All are looked up before the first is deleted. The operator can restore a deleted image for a
-    while.
+    All are looked up before the first is deleted, and none is if one is protected. The operator can
+    restore a deleted image for a while: until when is printed, if the service says it.
     """
+    from imaged.client.errors import ImageProtected
 
     async def delete(service: ImageApi) -> list[Record]:
         records = [await service.find(image) for image in dict.fromkeys(images)]
         for record in records:
+            if record.all.get("protected"):
+                raise ImageProtected(record.id)
+        for record in records:
             await service.delete(record.id)
             if not options.as_json:
                 click.echo(f"{record.id} is deleted.")
+        if not options.as_json:
+            for record in records:
+                _print_restorable(await service.history(record.id))
         return records
 
     records = _ask(options, delete)
     if options.as_json:
         print_json([{"id": record.id, "name": record.name} for record in records])
+
+
+def _print_restorable(answer: Mapping[str, Any] | None) -> None:
+    """Print how long the deleted image can be restored, and how; nothing if it cannot."""
+    due_at = None if answer is None else _instant(answer.get("scrub_due_at"))
+    if answer is not None and due_at is not None:
+        print_sentence(
+            f"Until {local_time(due_at)} an operator can restore it: imaged restore {answer['id']}",
+            err=True,
+        )
 
 
 def _ask(options: TransferOptions, call: Callable[[ImageApi], Awaitable[T]]) -> T:

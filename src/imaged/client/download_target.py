@@ -172,6 +172,10 @@ def _file_errors(path: Path) -> Iterator[None]:
     except FileExistsError as error:
         raise FileExists(path) from error
     except OSError as error:
+        if not path.parent.is_dir():
+            raise FileUnusable(
+                f"There is no folder {path.parent}.", "Make it, or choose another place by -o."
+            ) from error
         raise FileUnusable(
             f"{path} cannot be written: {error.strerror}.", "Choose another place by -o."
         ) from error

@@ -53,11 +53,19 @@ class ErrorResponse(ClientError):
 class AuthenticationFailed(ErrorResponse):
     """The service does not know the token, or there was none."""
 
-    remedy = "Name a file with a valid token by --token-file, or set IMAGED_TOKEN or OS_TOKEN."
+    remedy = (
+        "`imaged login` remembers a server and your token for it; for one command name a file by "
+        "--token-file, or set IMAGED_TOKEN. Operators make tokens by `imaged token`."
+    )
 
 
 class NoSuchImage(ErrorResponse):
     """No image has this id or name, or none that the caller may see."""
+
+    remedy = (
+        "`imaged ls` lists the images that you may see; operators list deleted ones by "
+        "`imaged pending`."
+    )
 
     def __init__(self, image: str) -> None:
         super().__init__(NOT_FOUND, f"There is no image {image}.")
@@ -75,6 +83,16 @@ class AmbiguousName(ClientError):
     def __init__(self, name: str, ids: Sequence[str]) -> None:
         super().__init__(
             f"Several images have the name {name}.", f"Say which by its id: {', '.join(ids)}."
+        )
+
+
+class ImageProtected(ClientError):
+    """The image must not be deleted, as its attribute ``protected`` says."""
+
+    def __init__(self, image_id: str) -> None:
+        super().__init__(
+            f"The image {image_id} is protected from deletion.",
+            f"To permit it: imaged set {image_id} --unprotected",
         )
 
 

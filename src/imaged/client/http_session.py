@@ -33,7 +33,7 @@ UPLOAD_RESPONSE_SECONDS = 900
 MAX_MESSAGE_CHARACTERS = 300
 MAX_ERROR_BYTES = 16 * KIB
 MAX_RESPONSE_BYTES = 16 * MIB
-_VERSION_SUFFIX = re.compile(r"/v2(\.\d+)?/?$")
+_API_PATH = re.compile(r"/v2(\.\d+)?(/images)?/?$")
 _TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header can hold
 _HTML_TAG = re.compile(r"<(style|script|title)\b.*?</\1>|<[^>]+>", re.DOTALL | re.IGNORECASE)
 _STATUS_LINE = re.compile(r"^\d{3} [\w -]+\n+")
@@ -41,7 +41,7 @@ _STATUS_LINE = re.compile(r"^\d{3} [\w -]+\n+")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A service. ``url`` has no version at its end; ``socket`` is connected to instead of it."""
+    """A service. ``url`` ends before the version; ``socket`` is connected to instead of it."""
 
     url: str
     socket: Path | None = None
@@ -107,6 +107,11 @@ class HttpSession:
             raise EndpointInvalid(
                 f"The certificate of {where} is not trusted: {error.certificate_error}",
                 "Name the file of the authority's certificate by --ca-file.",
+            ) from error
+        except aiohttp.ClientConnectorSSLError as error:
+            raise EndpointInvalid(
+                f"{where} cannot be reached by TLS: {_tls_reason(error)}.",
+                "If this service speaks plain HTTP, its address begins with http://.",
             ) from error
         except aiohttp.ClientConnectorError as error:
             number = error.os_error.errno or 0  # failed name lookups have others
@@ -202,7 +207,7 @@ def read_endpoint(
             f"{_redacted(address)} is not the address of an Image API.",
             "It must be like http://host:9292, https://host/path or unix:/path/of/a/socket.",
         )
-    return Endpoint(_VERSION_SUFFIX.sub("", address).rstrip("/"), None, token, ca_file)
+    return Endpoint(_API_PATH.sub("", address).rstrip("/"), None, token, ca_file)
 
 
 def read_token(file: Path) -> str:
@@ -217,6 +222,12 @@ def read_token(file: Path) -> str:
     if not token:
         raise EndpointInvalid(f"{file} contains no token.", "Put the token into it.")
     return token
+
+
+def _tls_reason(error: aiohttp.ClientConnectorSSLError) -> str:
+    """The reason of OpenSSL, as ``wrong version number``."""
+    reason = getattr(error.os_error, "reason", None)
+    return str(reason or "the handshake failed").replace("_", " ").lower()
 
 
 def _is_http(address: str) -> bool:

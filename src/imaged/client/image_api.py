@@ -105,8 +105,7 @@ class ImageApi:
         if re.fullmatch(UUID_PATTERN, image):
             return await self.show(image)
         query = urlencode({"name": image, "limit": 10})
-        answer = await self._session.ask_json("GET", f"{IMAGES_PATH}?{query}")
-        found = _read_page(answer)
+        found = _read_page(await self._read_list(f"{IMAGES_PATH}?{query}"))
         if not found:
             raise NoSuchImage(image)
         if len(found) > 1:
@@ -119,10 +118,19 @@ class ImageApi:
         page = min(limit, MAX_PAGE_IMAGES)
         path: str | None = f"{IMAGES_PATH}?{urlencode({**filters, 'limit': page})}"
         while path is not None and len(found) < limit:
-            answer = await self._session.ask_json("GET", path)
+            answer = await self._read_list(path)
             found += _read_page(answer)
             path = answer.get("next") if isinstance(answer, dict) else None
         return found[:limit]
+
+    async def _read_list(self, path: str) -> Any:
+        """A page of a list. Raises UnexpectedResponse where the service has no list of images."""
+        try:
+            return await self._session.ask_json("GET", path)
+        except ErrorResponse as error:
+            if error.status != NOT_FOUND:
+                raise
+            raise UnexpectedResponse("The service has no list of images there (404).") from error
 
     async def delete(self, image_id: str) -> None:
         """Delete the image."""

@@ -26,6 +26,12 @@ LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START
 #: Not permitted, or a file in the way: other addresses become free, or their network comes up.
 _LASTING = {errno.EACCES, errno.EPERM, errno.EEXIST}
 
+_REMEDIES = {
+    errno.EADDRINUSE: ": another program, perhaps an imaged, listens there. Stop it, or choose "
+    "another address in api.bind or metrics.bind",
+    errno.EADDRNOTAVAIL: ": correct it, or bring up its network",
+}
+
 
 class CannotListen(ImagedError):
     """An address is in use, or does not belong to this machine."""
@@ -33,7 +39,7 @@ class CannotListen(ImagedError):
     def __init__(self, address: str, error: OSError) -> None:
         number = error.errno or 0
         why = os.strerror(number) if number > 0 else error.strerror or error  # names have others
-        super().__init__(f"Cannot listen on {address}: {why}.")
+        super().__init__(f"Cannot listen on {address}: {why}{_REMEDIES.get(number, '')}.")
         self.needs_correction = number in _LASTING
 
 
