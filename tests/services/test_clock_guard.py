@@ -23,6 +23,7 @@ from imaged.services.periodic import ItemBackoff
 from imaged.services.tasks.cleanup import UnrunnableTaskReaper
 from support.bodies import send
 from support.cluster import Cluster
+from support.faults import nth, override_calls, pause
 from support.node import LEASE, RENEW_EVERY, A, B, Node, image_id, virtual_uptime
 from support.reversed_secret_box import ReversedSecretBox
 from support.sample_images import task
@@ -259,6 +260,31 @@ async def test_a_step_within_a_round_ends_it(
     assert (await cluster.image(A)).status is Status.PENDING_DELETE
     assert (await cluster.image(B)).status is Status.DELETED
     assert STRAY in cluster.catalog.blobs
+
+
+async def test_a_reboot_at_once_forgets_no_step(cluster: Cluster, clock: SetClock) -> None:
+    """A step is stored when it is noticed: the next boot waits for the delay, not for an hour."""
+    await cluster.active(A)
+    node = cluster.node(delay=DELAY, beats=False)
+    await node.delete(A)
+    await scrub(node)
+    clock.ahead = timedelta(hours=25)
+    await scrub(node)
+
+    started = cluster.node("started", delay=DELAY, beats=False)
+    started.scrubber._clock = clock_guard(cluster.catalog, lambda: ("other", virtual_uptime()[1]))
+    for _ in range(24):
+        assert not await scrub(started)
+        await anyio.sleep(HOUR.total_seconds())
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_slow_answer_is_no_step(cluster: Cluster, when: str) -> None:
+    """The moment of a slow answer is uncertain; so is the time from it to the next one."""
+    read = nth(cluster.catalog.read_clock, 2, **{when: pause(40)})
+    guard = clock_guard(override_calls(cluster.catalog, read_clock=read), virtual_uptime)
+
+    assert [await guard.are_leases_current(LEASE) for _ in range(3)] == [True] * 3
 
 
 @pytest.mark.parametrize("step", [0 * DAY, 400 * DAY, 10 * LEASE, -10 * LEASE, -400 * DAY])

@@ -61,10 +61,15 @@ def step_between(before: ClockMark, now: ClockMark) -> timedelta:
     return passed
 
 
-def has_jumped(before: ClockMark, now: ClockMark, max_step: timedelta) -> bool:
-    """Whether leases dated before ``now`` may seem expired too early, or never expire."""
+def has_jumped(
+    before: ClockMark, now: ClockMark, max_step: timedelta, uncertainty: timedelta
+) -> bool:
+    """Whether leases dated before ``now`` may seem expired too early, or never expire.
+
+    ``uncertainty``: by how much the readings may be early or late in all, as their calls took time.
+    """
     allowed = CLOCK_TOLERANCE if before.boot_id == now.boot_id else max_step
-    return abs(step_between(before, now)) > allowed
+    return abs(step_between(before, now)) > allowed + uncertainty
 
 
 def evaluate_clock(

@@ -12,14 +12,7 @@ from datetime import datetime, timedelta
 import anyio
 import structlog
 
-from imaged.core.clock import (
-    CLOCK_TOLERANCE,
-    ClockMark,
-    ClockReading,
-    evaluate_clock,
-    has_jumped,
-    step_between,
-)
+from imaged.core.clock import ClockMark, ClockReading, evaluate_clock, has_jumped
 from imaged.ports.catalog import ClockCatalog
 from imaged.units import approximate_duration
 
@@ -49,6 +42,7 @@ class ClockGuard:
         self._lock = anyio.Lock()
         self._mark: ClockMark | None = None  # the last moment that was trusted, or is held
         self._seen: ClockMark | None = None  # the last reading, trusted or not
+        self._seen_uncertainty = timedelta(0)
         self._confirmations = 0
         self._jumped_at: timedelta | None = None  # uptime
         self._noted_at: timedelta | None = None
@@ -104,17 +98,15 @@ class ClockGuard:
         return self._mark
 
     async def _look_again(self) -> ClockMark:
-        now, reading, took = await self._read()
+        now, reading, uncertainty = await self._read()
         before = self._before(now, reading)
         mark = evaluate_clock(before, now, self.max_step, self.longest_delay)
-        seen = self._seen or before
-        if (
-            has_jumped(seen, now, self.max_step)
-            and abs(step_between(seen, now)) > took + CLOCK_TOLERANCE
-        ):
+        total_uncertainty = self._seen_uncertainty + uncertainty
+        if has_jumped(self._seen or before, now, self.max_step, total_uncertainty):
             self._jumped_at = now.uptime
         self._log_change(mark)
-        self._mark, self._seen, self._confirmations = mark, now, reading.confirmations
+        self._mark, self._confirmations = mark, reading.confirmations
+        self._seen, self._seen_uncertainty = now, uncertainty
         await self._note(mark, now)
         return now
 
@@ -125,12 +117,16 @@ class ClockGuard:
         return now if reading.confirmations != self._confirmations else self._mark
 
     async def _read(self) -> tuple[ClockMark, ClockReading, timedelta]:
-        """The clock now, the catalog's record of it, and how long the call took."""
+        """The clock now, the catalog's record of it, and the uncertainty of that moment.
+
+        The catalog may have read its clock at the beginning of the call, or at its end.
+        """
         _, asked = self._uptime()
         reading = await self._catalog.read_clock()
         boot_id, answered = self._uptime()
-        now = ClockMark(at=reading.now, boot_id=boot_id, uptime=asked + (answered - asked) / 2)
-        return now, reading, answered - asked
+        uncertainty = (answered - asked) / 2
+        now = ClockMark(at=reading.now, boot_id=boot_id, uptime=asked + uncertainty)
+        return now, reading, uncertainty
 
     async def _note(self, mark: ClockMark, now: ClockMark) -> None:
         """Store the mark for processes that start later; not after every reading."""
