@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +21,10 @@ from structlog.testing import capture_logs
 
 from imaged.config import load
 from imaged.core.claim import InstanceId
+from imaged.core.limits import MIB
 from imaged.core.retry_policy import RetryPolicy
 from imaged.daemon import worker_channel
-from imaged.daemon.worker_channel import Command, Reload, Start
+from imaged.daemon.worker_channel import Command, Reload, Start, WorkerChannel, WorkerFailure
 from imaged.daemon.worker_supervisor import RESTARTS, WorkerSupervisor, WorkerTimeouts
 from imaged.metrics.worker_counters import WorkerCounters
 from imaged.ports.store import Stores
@@ -35,6 +39,8 @@ from support.virtual_time import VirtualClock
 
 TESTS = Path(__file__).parents[1]
 PATIENCE_SECONDS = 20
+SHORT_MESSAGE = WorkerFailure("It has no key.")
+LONG_MESSAGE = WorkerFailure("x" * MIB)  # longer than the buffers of a socket
 HOURLY = RetryPolicy(first_pause=timedelta(hours=1), longest_pause=timedelta(hours=1))
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -142,7 +148,10 @@ async def test_a_worker_that_does_not_end(employer: Employer, how: str, event: s
 
     log = await employer.until(lambda log: told(log, event))
 
-    assert told(log, "worker.ended")[0]["exit_code"] == -9
+    (ended, *_) = told(log, "worker.ended")
+    assert ended["exit_code"] == -9
+    with pytest.raises(ProcessLookupError):
+        os.kill(ended["pid"], 0)
 
 
 async def test_a_worker_that_does_not_read(employer: Employer) -> None:
@@ -160,6 +169,42 @@ async def test_a_worker_that_does_not_read(employer: Employer) -> None:
         tasks.cancel_scope.cancel()
 
     require_aborted(log)
+
+
+async def test_a_message_that_is_not_read_in_time() -> None:
+    """The channel is closed: what would follow a part of a message is no message."""
+    ours, theirs = socket.socketpair()
+    channel = await WorkerChannel.from_socket(ours, send_seconds=0.05)
+    sending = asyncio.create_task(channel.send_report(LONG_MESSAGE))
+    try:
+        await asyncio.wait({sending}, timeout=PATIENCE_SECONDS)
+        assert sending.done()
+    finally:
+        theirs.close()
+
+    assert await sending is False
+    assert await channel.next_report() is None
+
+
+async def test_a_message_whose_sender_is_cancelled() -> None:
+    """It is sent to its end, so that the next one begins where it should."""
+    channel, peer = [await WorkerChannel.from_socket(one) for one in socket.socketpair()]
+    received: list[object] = []
+
+    async def cancel_and_read(sending: anyio.CancelScope) -> None:
+        sending.cancel()
+        received.append(await peer.next_report())
+        received.append(await peer.next_report())
+
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as sending:
+            tasks.start_soon(cancel_and_read, sending)
+            await channel.send_report(LONG_MESSAGE)
+        await channel.send_report(SHORT_MESSAGE)
+        await channel.close()
+    await peer.close()
+
+    assert received == [LONG_MESSAGE, SHORT_MESSAGE]
 
 
 async def test_messages_that_a_worker_has_not_read_yet() -> None:

@@ -646,6 +646,33 @@ async def test_the_same_progress_again_is_none(cluster: Cluster) -> None:
     assert [line["phase"] for line in lines if line["event"] == "task.stalled"] == ["asking"]
 
 
+@pytest.mark.parametrize("when", ["with a chunk", "after the last one"])
+async def test_a_body_that_limits_its_own_silence(cluster: Cluster, when: str) -> None:
+    """It may be silent for long; what hangs with its bytes stalls all the same."""
+
+    async def body() -> AsyncGenerator[bytes]:
+        await anyio.sleep(10_000)
+        yield BODY
+
+    async def also(context: TaskContext) -> None:
+        async with (
+            aclosing(body()) as silent,
+            aclosing(context.counted("reading", silent, has_own_timeout=True)) as chunks,
+        ):
+            async for _ in chunks:
+                if when == "with a chunk":
+                    await anyio.sleep_forever()
+        await anyio.sleep_forever()
+
+    node = cluster.node(types=[Wait(also)])
+    await ask(node)
+    with capture_logs() as lines:
+        cluster.start(node.runner.serve()).ignore()
+        await anyio.sleep(10_000 + node.runner.settings.stalled_after.total_seconds() + 60)
+
+    assert [line["phase"] for line in lines if line["event"] == "task.stalled"] == ["reading"]
+
+
 async def test_progress_that_is_not_heard_is_no_matter(cluster: Cluster) -> None:
     """The work goes on."""
     node = cluster.node(

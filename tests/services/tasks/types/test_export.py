@@ -435,6 +435,36 @@ async def test_trouble_in_one_place_holds_up_no_other(cluster: Cluster) -> None:
     assert told == ["scratch", "exports.down", "exports.down"]
 
 
+@pytest.mark.parametrize(
+    ("place", "call"),
+    [("scratch", "attempts"), ("scratch", "remove"), ("frozen", "leftovers"), ("frozen", "remove")],
+)
+async def test_a_place_that_hangs_holds_up_no_other(
+    cluster: Cluster, place: str, call: str
+) -> None:
+    """No list and no removal is waited for longer than a minute, and it is told."""
+    unknown = temporary_name(ExportFile(str(uuid4()), uuid4(), "x"))
+    frozen, shelf = (
+        MemoryDestination(name, unfinished={unknown: b"half"}) for name in ("frozen", "archive")
+    )
+    scratch = NoScratch(uuid4())
+    hanging = {call: hangs}
+    cleaner = sweeper(
+        cluster,
+        override_calls(frozen, **hanging) if place == "frozen" else frozen,
+        shelf,
+        scratch=override_calls(scratch, **hanging) if place == "scratch" else scratch,
+    )
+
+    with anyio.move_on_after(2 * UNKNOWN_TASK_GRACE.total_seconds()):
+        while shelf.unfinished:
+            await cleaner.run_due()
+            await anyio.sleep(60)
+
+    assert not shelf.unfinished
+    assert [text for text in [*cleaner.troubles, *cleaner.postponed.troubles] if place in text]
+
+
 # destinations that hang
 
 
