@@ -18,7 +18,7 @@ from click.shell_completion import get_completion_class
 from imaged.cli import COMMANDS
 from imaged.cli import imaged as group
 from imaged.cli.completion import COMPLETION_VARIABLE, SHELLS, script_for
-from imaged.cli.output import error_json, wants_json
+from imaged.cli.output import NAME_CONFIG, RUN_DOCTOR, error_json, wants_json
 from imaged.client.errors import ConnectionFailed, PushFailed
 from imaged.config import ConfigInvalid, Problem
 from imaged.core.errors import CatalogError, ImageNotFound
@@ -161,6 +161,20 @@ def test_a_service_logs_for_programs(workspace: Workspace, command: str) -> None
 def test_errors_have_one_shape(error: Exception, facts: dict[str, Any]) -> None:
     """A sentence, and what to do."""
     assert error_json(error) == facts
+
+
+def test_a_forgotten_configuration_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --config and without the default file, defaults lead to what is not there."""
+    monkeypatch.setattr("imaged.cli.output.DEFAULT_CONFIG_FILE", tmp_path / "imaged.toml")
+    error = CatalogError("It is gone.")
+
+    monkeypatch.setattr("sys.argv", ["imaged", "pending"])
+    assert error_json(error)["remedy"] == f"{NAME_CONFIG} {RUN_DOCTOR}"
+    monkeypatch.setattr("sys.argv", ["imaged", "pending", "--config=a.toml"])
+    assert error_json(error)["remedy"] == RUN_DOCTOR
+    (tmp_path / "imaged.toml").touch()
+    monkeypatch.setattr("sys.argv", ["imaged", "pending"])
+    assert error_json(error)["remedy"] == RUN_DOCTOR
 
 
 @pytest.mark.parametrize(

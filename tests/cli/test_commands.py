@@ -22,6 +22,7 @@ from imaged.api.authenticator import TokenFile
 from imaged.cli import COMMAND_GROUPS, COMMANDS, EXIT_MISCONFIGURED, EXIT_PROBLEMS
 from imaged.cli import imaged as group
 from imaged.cli.examples import EXAMPLES
+from imaged.cli.output import RUN_CHECK_CONFIG
 from imaged.config import load
 from imaged.core.access import Caller
 from imaged.core.place_marker import MARKER_NAME, PlaceKind, write_marker_text
@@ -190,8 +191,25 @@ def test_restore_takes_an_image_back_once(workspace: Workspace) -> None:
     assert (first.returncode, first.stdout) == (0, f"{image_id} is active again.\n")
     assert second.returncode == 1
     assert f"The image {image_id} cannot be restored" in second.stderr
-    assert (unknown.returncode, unknown.stderr) == (1, "Error: There is no image no-such-image.\n")
+    assert unknown.returncode == 1
+    assert "has the name no-such-image. `imaged pending` lists" in unknown.stderr
     assert not json.loads(workspace.imaged("pending", "--json").stdout)
+
+
+def test_deleted_images_are_found_by_their_name(workspace: Workspace) -> None:
+    """If only one of them has it."""
+    keep_image(workspace, "twice", deleted=False)
+    image_id = keep_image(workspace, "twice")
+    assert workspace.imaged("restore", "twice").stdout == f"{image_id} is active again.\n"
+
+    others = [keep_image(workspace, "again") for _ in range(2)]
+    refused = workspace.imaged("restore", "again")
+    assert refused.returncode == 1
+    assert "Several deleted images have the name again. Say which by its id" in refused.stderr
+    assert all(other in refused.stderr for other in others)
+
+    keep_image(workspace, "gone", b"12345")
+    assert "is scrubbed: 5 B are free." in workspace.imaged("purge", "gone", "--yes").stdout
 
 
 def test_purge_scrubs_one_image(workspace: Workspace) -> None:
@@ -382,7 +400,9 @@ def test_a_missing_folder_and_a_missing_file_are_problems(
     lasting = EXIT_PROBLEMS if command == "check-config" else EXIT_MISCONFIGURED
     assert (folder.returncode, file.returncode) == (1, lasting)
     assert f"needs the folder {workspace.images}, which is missing" in folder.stderr
-    assert f"{workspace.file}: cannot be read" in file.stderr
+    why = f"{workspace.file}: cannot be read: No such file or directory; correct --config"
+    assert why in file.stderr
+    assert RUN_CHECK_CONFIG not in file.stderr  # it would say the same
     assert "Traceback" not in folder.stderr + file.stderr
 
 

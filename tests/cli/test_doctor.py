@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from imaged.cli.doctor import Finding, Level, worst
+from imaged.cli.doctor import Finding, Level, check_sources, worst
 from imaged.cli.doctor.addresses import listening_inodes, process_behind
 from imaged.cli.doctor.catalog import check_leases, check_wal_size, compare_clocks
 from imaged.cli.doctor.files import filesystem_of
@@ -107,6 +107,18 @@ def test_text_output_has_remedies(workspace: Workspace) -> None:
     assert "problem  store local: The store 'local' needs the folder" in done.stdout
     assert "\n         → " in done.stdout
     assert "Problems: 1." in done.stdout
+
+
+def test_a_daemon_without_settings_is_doubted(tmp_path: Path) -> None:
+    """No file, no variable: perhaps --config was forgotten."""
+    missing = tmp_path / "imaged.toml"
+    variables = {"IMAGED_LOG__LEVEL": "debug"}
+
+    forgotten = check_sources(find_sources(None, {}, missing))
+    assert (forgotten.level, "--config" in forgotten.remedy) == (Level.WARNING, True)
+    assert check_sources(find_sources(None, variables, missing)).level is Level.OK
+    missing.touch()
+    assert check_sources(find_sources(None, {}, missing)).level is Level.OK
 
 
 def test_settings_that_are_wrong_are_problems(workspace: Workspace) -> None:

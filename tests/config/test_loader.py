@@ -230,7 +230,10 @@ def test_files_that_cannot_be_read_are_problems_like_others(tmp_path: Path) -> N
         load(tmp_path / "missing.toml", {})
 
     said = [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
-    assert said[0] == "missing.toml: cannot be read: No such file or directory"
+    assert said[0] == (
+        "missing.toml: cannot be read: No such file or directory; correct --config, or create the "
+        "file"
+    )
     assert said[1].startswith("conf.d/1.toml:1: is not valid TOML: ")
     assert said[1].endswith("(at line 1, column 10)")
     assert said[2].startswith("conf.d/2.toml:1: is not valid TOML: ")

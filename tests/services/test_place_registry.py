@@ -267,6 +267,7 @@ async def test_a_new_catalog_is_not_made_over_data(cluster: Cluster) -> None:
         in said
     )
     assert "'far' (memory) holds 1 blob, and it has no marker" in said
+    assert "imaged migrate --from URL" in said
     assert "imaged migrate --new-catalog" in said
 
 

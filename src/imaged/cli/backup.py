@@ -127,7 +127,7 @@ def _contents(manifest: Manifest) -> Iterator[str]:
 def _bytes_of(store: StoreCopy) -> str:
     if not store.has_bytes:
         return WITHOUT_BYTES[store.type]
-    lost = f"; {store.missing} were deleted meanwhile, or are missing" if store.missing else ""
+    lost = f"; deleted meanwhile, or missing: {store.missing}" if store.missing else ""
     return f"{pluralize(store.blobs, 'blob')}, {approximate_size(store.size_bytes)}{lost}"
 
 

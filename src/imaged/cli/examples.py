@@ -53,7 +53,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     },
     "restore": {
         f"imaged restore {IMAGE}": "an image of `imaged pending`",
-        f"imaged restore {IMAGE} --json": "for programs",
+        "imaged restore debian-12": "by its name, if no other one of them has it",
     },
     "purge": {
         f"imaged purge {IMAGE}": "an image of `imaged pending`, after a question",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from imaged import DEFAULT_CONFIG_FILE
 from imaged.cli import EXIT_MISCONFIGURED, EXIT_PROBLEMS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _COMMAND_AT_END = re.compile(r"(.*:) (imaged .*)")
 F = TypeVar("F", bound=Callable[..., Any])
 
 RUN_DOCTOR = "`imaged doctor` checks everything that a daemon needs, and says what to do."
+NAME_CONFIG = f"There is no {DEFAULT_CONFIG_FILE}: name your daemon's configuration by --config."
 RUN_CHECK_CONFIG = "`imaged check-config` reports all mistakes in it."
 
 
@@ -146,15 +148,22 @@ def _remedy_for(error: Exception) -> str | None:
 
     match error:
         case ConfigInvalid():
-            return RUN_CHECK_CONFIG
+            is_of_settings = any(problem.key for problem in error.problems)
+            return RUN_CHECK_CONFIG if is_of_settings else None
         case CatalogExists() | CatalogInUse():
             return None  # the error says it
         case CatalogError() | StoreError():
-            return RUN_DOCTOR
+            return f"{NAME_CONFIG} {RUN_DOCTOR}" if _reads_no_file(sys.argv[1:]) else RUN_DOCTOR
         case ClientError():
             return error.remedy or None
         case _:  # remedies of other errors are for users of the API
             return None
+
+
+def _reads_no_file(arguments: Sequence[str]) -> bool:
+    """Whether no configuration is named, and the default one is missing."""
+    is_named = any(word.startswith("--config") for word in arguments)
+    return not is_named and not DEFAULT_CONFIG_FILE.exists()
 
 
 def tells_failed_start(command: F) -> F:

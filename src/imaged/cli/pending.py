@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from imaged.cli.options import (
 )
 from imaged.cli.output import local_time, print_json, print_sentence
 from imaged.cli.tables import print_table
+from imaged.core.attributes import UUID_PATTERN
 from imaged.units import age_in_words, approximate_duration, approximate_size, pluralize
 
 if TYPE_CHECKING:
@@ -55,20 +57,23 @@ def pending(file: Path | None, *, wide: bool, no_trunc: bool, as_json: bool) -> 
 
 
 @click.command()
-@click.argument("image_id", metavar="IMAGE")
+@click.argument("name", metavar="IMAGE")
 @config_option
 @verbose_option
 @json_option
-def restore(image_id: str, file: Path | None, *, as_json: bool) -> None:
-    """Restore a deleted image, with everything that it had."""
+def restore(name: str, file: Path | None, *, as_json: bool) -> None:
+    """Restore a deleted image, with everything that it had.
+
+    IMAGE is an id, or a name that only one image of `imaged pending` has.
+    """
     from imaged.cli.context import run_with_catalog
     from imaged.daemon.container import build_images
 
-    image = run_with_catalog(
-        file,
-        lambda catalog, config: build_images(catalog, config).restore(image_id.lower()),
-        is_change=True,
-    )
+    async def bring_back(catalog: Catalog, config: Config) -> Image:
+        image_id = await _find_pending(catalog, config, name)
+        return await build_images(catalog, config).restore(image_id)
+
+    image = run_with_catalog(file, bring_back, is_change=True)
     if as_json:
         print_json({"id": image.id, "name": image.name, "status": image.status})
     else:
@@ -76,21 +81,22 @@ def restore(image_id: str, file: Path | None, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("image_id", metavar="IMAGE")
+@click.argument("name", metavar="IMAGE")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @config_option
 @verbose_option
 @json_option
-def purge(image_id: str, file: Path | None, *, yes: bool, as_json: bool) -> int:
+def purge(name: str, file: Path | None, *, yes: bool, as_json: bool) -> int:
     """Scrub a deleted image now: its bytes are deleted, and it cannot be restored.
 
-    Bytes that a clone shares stay. Who asked is in the image's history, and in the log.
+    IMAGE is an id, or a name that only one image of `imaged pending` has. Bytes that a clone shares
+    stay. Who asked is in the image's history, and in the log.
     """
     from imaged.cli.context import run_with_catalog, run_with_drivers
     from imaged.core import deletion
     from imaged.daemon.container import build_scrubber
 
-    image_id = image_id.lower()
+    image_id = run_with_catalog(file, lambda catalog, config: _find_pending(catalog, config, name))
     if not yes:
         image = run_with_catalog(file, lambda catalog, _: catalog.get_image(image_id))
         deletion.purge(image)
@@ -130,6 +136,26 @@ def _cells(row: dict[str, Any], *, wide: bool) -> Iterator[str]:
         yield row["owner"]
     else:
         yield f"{age_in_words(datetime.now(UTC) - deleted_at)} ago"
+
+
+async def _find_pending(catalog: Catalog, config: Config, image: str) -> str:
+    """The id of a deleted image, from its id or its name. Raises ClickException."""
+    if re.fullmatch(UUID_PATTERN, image):
+        return image.lower()
+    found = [row["id"] for row in await _read_pending(catalog, config) if row["name"] == image]
+    match found:
+        case [image_id]:
+            return str(image_id)
+        case []:
+            raise click.ClickException(
+                f"No deleted image that can be restored has the name {image}. `imaged pending` "
+                "lists those that can."
+            )
+        case _:
+            raise click.ClickException(
+                f"Several deleted images have the name {image}. Say which by its id: "
+                f"{', '.join(found)}."
+            )
 
 
 async def _read_pending(catalog: Catalog, config: Config) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,11 @@ COMMAND_LINE = "command line"
 
 ENVIRONMENT_PREFIX = "IMAGED_"
 ENVIRONMENT_DELIMITER = "__"
+
+READ_REMEDIES: Mapping[int, str] = {
+    errno.ENOENT: "; correct --config, or create the file",
+    errno.EACCES: "; run the command as root, or as the daemon's user",
+}
 
 #: Variables of commands that ask a service, such as `imaged push`, which are not settings.
 CLIENT_VARIABLES = frozenset({"IMAGED_URL", "IMAGED_TOKEN", "IMAGED_CA_FILE", "IMAGED_PROFILE"})
@@ -110,7 +116,9 @@ def read_files(file: Path, *, must_exist: bool) -> tuple[list[Layer], list[Probl
         try:
             data = path.read_bytes()
         except OSError as error:
-            problems.append(Problem(str(path), None, f"cannot be read: {error.strerror}"))
+            remedy = READ_REMEDIES.get(error.errno or 0, "")
+            what = f"cannot be read: {error.strerror}{remedy}"
+            problems.append(Problem(str(path), None, what))
             continue
         read = _parse_file(path, data)
         if isinstance(read, Layer):

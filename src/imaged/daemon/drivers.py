@@ -177,6 +177,7 @@ def require_nothing_held(catalog: str, inventories: list[PlaceInventory]) -> Non
         raise CatalogMissing(
             f"There is no catalog in {catalog} (catalog.url), and none is made there, because a "
             f"new catalog knows none of the existing data: {'; '.join(held)}. Correct "
-            "catalog.url, mount the catalog's disk, or restore the catalog from a backup. If you "
-            "do want a new catalog over stores that hold images: `imaged migrate --new-catalog`."
+            "catalog.url, mount the catalog's disk, restore the catalog from a backup, or copy it "
+            "from another database: `imaged migrate --from URL`. If you do want a new catalog over "
+            "stores that hold images: `imaged migrate --new-catalog`."
         )

@@ -62,7 +62,10 @@ CONNECT_MESSAGES: Mapping[type[BaseException], str] = {
     TimeoutError: "does not answer: no connection was made in time",
     socket.gaierror: "cannot be reached: its host name cannot be resolved",
     ssl.SSLError: "cannot be reached: TLS failed",
-    ConnectionRefusedError: "cannot be reached: no server answers at this address",
+    ConnectionRefusedError: (
+        "cannot be reached: no server answers at this address (port 5432, unless the URL or PGPORT "
+        "names another)"
+    ),
     FileNotFoundError: "cannot be reached: there is no such socket or certificate",
     PermissionError: "cannot be reached: a socket or a certificate may not be read",
     OSError: "cannot be reached",

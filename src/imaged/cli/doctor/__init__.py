@@ -15,7 +15,7 @@ from imaged.cli.options import config_option, configure_command_log, json_option
 from imaged.cli.output import print_json, print_sentence
 
 if TYPE_CHECKING:
-    from imaged.config import Config
+    from imaged.config import Config, Sources
 
 
 INDENT = 9  # characters: the level, before each finding
@@ -111,7 +111,7 @@ async def run_checks(file: Path | None) -> list[Finding]:
         ]
         findings.append(ok("configuration", str(sources)))
     else:
-        findings.append(ok("configuration", f"Every setting is understood. {sources}"))
+        findings.append(check_sources(sources))
         findings += await _check_configured(file, config)
     findings += [
         check_open_files(),
@@ -119,6 +119,16 @@ async def run_checks(file: Path | None) -> list[Finding]:
         check_clock_jump(began, ClockSample.now()),
     ]
     return findings
+
+
+def check_sources(sources: Sources) -> Finding:
+    """Check that a valid configuration comes from anywhere, or that defaults are meant."""
+    what = f"Every setting is understood. {sources}"
+    if sources.missing and not sources.files and not sources.variables:
+        return warning(
+            "configuration", what, "Name your daemon's by --config, or run `make install-system`."
+        )
+    return ok("configuration", what)
 
 
 async def _check_configured(file: Path | None, config: Config) -> list[Finding]:

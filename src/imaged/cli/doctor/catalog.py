@@ -24,6 +24,7 @@ from imaged.daemon.settings import password_file
 from imaged.units import approximate_duration, approximate_size, pluralize
 
 CATALOG_SUBJECT = "catalog"
+WRONG_CATALOG = "Correct it, or catalog.url in the configuration."
 CLOCK_SUBJECT = "clock"
 CLOCK_SKEW_WARNING = timedelta(seconds=2)  # more than with a working time service
 CLOCK_SKEW_PROBLEM = timedelta(seconds=60)
@@ -43,7 +44,7 @@ async def check_catalog(config: Config) -> AsyncIterator[Finding]:
         )
         return
     except CatalogError as error:
-        yield problem(CATALOG_SUBJECT, str(error), "No daemon can work without it.")
+        yield problem(CATALOG_SUBJECT, str(error), WRONG_CATALOG)
         return
     if not is_postgresql(url):
         path = path_of(url)
@@ -57,7 +58,7 @@ async def check_catalog(config: Config) -> AsyncIterator[Finding]:
             try:
                 await require_empty_stores(config)
             except CatalogMissing as error:
-                yield problem(CATALOG_SUBJECT, str(error), "Every daemon needs the right one.")
+                yield problem(CATALOG_SUBJECT, str(error), WRONG_CATALOG)
                 return
             except StoreError:
                 return  # check_store says why
@@ -86,7 +87,7 @@ async def _check_contents(config: Config) -> AsyncIterator[Finding]:
             summary = await catalog.summarize()
             answered = datetime.now(UTC)
     except CatalogError as error:
-        yield problem(CATALOG_SUBJECT, str(error), "No daemon can work without it.")
+        yield problem(CATALOG_SUBJECT, str(error), WRONG_CATALOG)
         return
     took = approximate_duration(answered - before)
     yield ok(CATALOG_SUBJECT, f"It is of this version, and answered within {took}.")

@@ -46,7 +46,7 @@ async def check_store(
             took = time.monotonic() - began
             space = await store.space()
     except StoreError as error:
-        yield problem(subject, str(error), "Every daemon with this store needs it.")
+        yield problem(subject, str(error), f"Correct it, or stores.{name} in the configuration.")
         return
     done = _self_test_summary(section)
     if took > SLOW_SELF_TEST_SECONDS:

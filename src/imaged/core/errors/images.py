@@ -206,4 +206,7 @@ class QuotaExceeded(ImagedError):
         "Delete images, or have the operator raise the quota (`imaged quota`). Deleted images "
         "count until their bytes are gone."
     )
-    sentence = "The quota of the project {} is used up."
+    sentence = (
+        "The quota of the project {} is used up; deleted images count until their bytes are gone. "
+        "An operator shows and raises it by `imaged quota`."
+    )

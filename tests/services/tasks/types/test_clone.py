@@ -16,6 +16,7 @@ from imaged.core.errors import (
     ImageNotFound,
     InvalidInput,
     InvalidTransition,
+    QuotaExceeded,
     TooMany,
 )
 from imaged.core.image import Image, Visibility
@@ -142,7 +143,7 @@ async def test_without_room_there_is_no_clone(cluster: Cluster) -> None:
     await cluster.active(A)
     await cluster.catalog.set_limit("p1", len(BODY))
     task = await cluster.node().do_task("clone", {"image_id": A}, OWNER)
-    assert task.message == "The quota of the project p1 is used up."
+    assert task.message == str(QuotaExceeded("p1"))
     (draft,) = [image for image in cluster.catalog.images.values() if image.id != A]
     assert (draft.status, draft.draft) == (Status.DELETED, True)
     cluster.audit()

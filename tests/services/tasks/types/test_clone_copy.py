@@ -9,7 +9,7 @@ import pytest
 
 from imaged.core.access import Caller
 from imaged.core.deletion import deactivate, delete
-from imaged.core.errors import BlobMissing, DataForbidden, ImageNotFound, StoreError
+from imaged.core.errors import BlobMissing, DataForbidden, ImageNotFound, QuotaExceeded, StoreError
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskStatus
@@ -99,7 +99,7 @@ async def test_without_room(cluster: Cluster) -> None:
     """The project's, before a byte is written; nothing is left."""
     await cluster.catalog.set_limit("p1", len(BODY))
     task = await clone_far(cluster)
-    assert task.message == "The quota of the project p1 is used up."
+    assert task.message == str(QuotaExceeded("p1"))
     await cluster.settle()
     assert not cluster.far.blobs
     assert (await cluster.catalog.get_account("p1")).used_bytes == len(BODY)

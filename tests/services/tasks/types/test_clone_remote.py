@@ -7,6 +7,7 @@ import hashlib
 import pytest
 from structlog.testing import capture_logs
 
+from imaged.core.errors import QuotaExceeded
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
@@ -164,7 +165,7 @@ async def test_limits(cluster: Cluster) -> None:
 
     await cluster.catalog.set_limit("p1", len(REMOTE_BODY) - 1)
     task = await fetch(cluster.node(web=web))
-    assert task.message == "The quota of the project p1 is used up."
+    assert task.message == str(QuotaExceeded("p1"))
     await cluster.settle()
     assert not cluster.keys
 

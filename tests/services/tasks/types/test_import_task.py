@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from imaged.conversion.scratch import LocalScratch, ScratchSettings
+from imaged.core.errors import QuotaExceeded
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskStatus
@@ -119,7 +120,7 @@ async def test_a_quota_that_is_used_up(
     node = node_on(cluster, web)
     task = await node.do_task("import", FIELDS, OWNER)
     assert task.status is TaskStatus.FAILURE
-    assert task.message == "The quota of the project p1 is used up."
+    assert task.message == str(QuotaExceeded("p1"))
     await nothing_is_left(cluster)
 
 
