@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 
 from support.disk_images import qcow2, raw
-from support.page_examples import ROOT, Block, Step, blocks
+from support.page_claims import HERE, pages_of, typed_in
+from support.page_examples import ROOT, Step, blocks
 from support.page_host import PageHost
 from support.page_runner import PageRunner
-
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NOT_RUN, TESTED = "not run: ", "tested: "
 
 #: Pages whose blocks are typed, from the first to the last, into one shell.
 TUTORIAL = "docs/tutorial.md"
@@ -57,22 +55,6 @@ PLAYED: Mapping[str, Sequence[str]] = {
     "docs/how-to/tune-the-scrub-delay.md": (),
 }
 
-_MACHINE = "needs root and systemd, on a machine of its own; tests/system boots one"
-_SERVERS = "needs a service of its own; the contracts of stores and catalogs have one"
-
-#: Pages whose blocks are not typed here, and why.
-LEFT: Mapping[str, str] = {
-    "docs/how-to/diagnose.md": "tells of one machine; tests/cli/test_doctor.py has many",
-    "docs/how-to/first-hour.md": _MACHINE,
-    "docs/how-to/install.md": _MACHINE,
-    "docs/how-to/read-the-log.md": "needs the journal; tests/system reads it",
-    "docs/how-to/run-several-instances.md": _MACHINE,
-    "docs/how-to/run-under-systemd.md": _MACHINE,
-    "docs/how-to/upgrade.md": "needs two versions; tests/contracts has them",
-    "docs/how-to/use-postgresql.md": _SERVERS,
-    "docs/how-to/use-s3.md": _SERVERS,
-}
-
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("page", FOLLOWED)
@@ -82,9 +64,8 @@ def test_a_reader_gets_what_the_page_says(page: str, tmp_path: Path) -> None:
     """
     with PageRunner(tmp_path) as reader:
         before = files_in(tmp_path)
-        for block in blocks(ROOT / page):
-            if not block.mark.startswith((NOT_RUN, TESTED)):
-                reader.follow(block)
+        for block in typed_in(HERE, page):
+            reader.follow(block)
 
     made = {path.parts[0] for path, _ in files_in(tmp_path) - before}
     if page == TUTORIAL:
@@ -109,33 +90,12 @@ def test_an_operator_gets_what_the_page_says(page: str, tmp_path: Path) -> None:
     with PageHost(tmp_path, ELSEWHERE_IS_HERE) as host:
         for command in PLAYED[page]:
             assert host.type(command)[0] == 0
-        host.follow_page(ROOT / page, without=(NOT_RUN, TESTED))
+        host.follow_page(HERE, page)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_untyped_blocks_have_a_reason(page: Path) -> None:
-    """Every block is typed by a test that is there, or a page or the table above says why not."""
-    name = str(page.relative_to(ROOT))
-    unexplained = [block for block in blocks(page) if not _is_explained(name, block)]
-
-    assert not unexplained
-    for block in blocks(page):
-        if block.mark.startswith(TESTED):
-            assert (ROOT / block.mark.removeprefix(TESTED)).exists()
-
-
-def _is_explained(page: str, block: Block) -> bool:
-    if block.mark.startswith((NOT_RUN, TESTED)):
-        return True
-    if page in FOLLOWED:
-        return not block.is_for_root
-    return page in PLAYED or page in LEFT
-
-
-@pytest.mark.parametrize("page", LEFT)
-def test_no_reason_is_left_over(page: str) -> None:
-    """The table above names pages that are there and have blocks."""
-    assert list(blocks(ROOT / page))
+def test_each_page_of_this_test_is_typed() -> None:
+    """By one of the two above."""
+    assert {*FOLLOWED, *PLAYED} == {*pages_of(HERE)}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from textwrap import dedent
 import click
 import pytest
 
+from imaged.catalogs.migrations import STEPS
 from imaged.cli import imaged
 from imaged.config import load
 from imaged.config.model import SECTIONS, field_at_path
@@ -41,8 +42,13 @@ def test_a_page_names_its_readers_and_its_outcome(page: Path) -> None:
     """In its first paragraph, so that others need not read on."""
     _, first, *_ = page.read_text().split("\n\n")
 
-    assert first.startswith("For ")
-    assert "The outcome: " in " ".join(first.split())
+    assert re.match(r"For [^.]+\. The outcome: [^.]+", " ".join(first.split()))
+
+
+@pytest.mark.parametrize("page", DONE, ids=lambda page: page.name)
+def test_a_page_has_the_revision_of_this_version(page: Path) -> None:
+    """Where it shows what `imaged migrate` says."""
+    assert set(re.findall(r"revision (\d{4})", page.read_text())) <= {STEPS[-1].revision}
 
 
 @each_page

@@ -22,11 +22,11 @@ from support.backend import FolderBackend, Sections
 from support.client import Client
 from support.daemon import Daemon
 from support.imaged_process import IMAGED
-from support.page_examples import ROOT, blocks
+from support.page_claims import typed_in
 from support.postgresql import Server
 from support.traffic import Traffic
 
-PAGE = ROOT / "docs/how-to/back-up.md"
+PAGE = "docs/how-to/back-up.md"
 PASSWORD = "made-up"
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
@@ -98,9 +98,8 @@ class Operator:
 
 def told() -> Iterator[str]:
     """The blocks of the page that are typed here, without their prompts."""
-    for block in blocks(PAGE):
-        if "tests/e2e/test_backup.py" in block.mark:
-            yield "\n".join(step.command.removeprefix("# ") for step in block.steps)
+    for block in typed_in("tests/e2e/test_backup.py", PAGE):
+        yield "\n".join(step.command.removeprefix("# ") for step in block.steps)
 
 
 @asynccontextmanager

@@ -16,8 +16,9 @@ import pytest_asyncio
 from support import disk_images
 from support.client import Client
 from support.daemon import Daemon
-from support.openstack import openstack
+from support.openstack import openstack, typed
 from support.origin import Origin
+from support.page_claims import typed_in
 
 DISK = disk_images.raw() + os.urandom(1_000_000)
 
@@ -73,23 +74,33 @@ async def test_the_life_of_an_image_through_the_openstack_client(daemon: Daemon)
         assert await client.list_all() == []
 
 
-@pytest.mark.parametrize("method", ["web-download", "glance-direct"])
-async def test_imports_through_the_openstack_client(
-    daemon: Daemon, origin: Origin, method: str
-) -> None:
-    """A record, perhaps staged data, and the import; its task is in the client's list."""
-    async with Client(daemon.url) as client:
-        image_id = await client.create()  # the command would take its own standard input for data
-        more = ["--uri", origin.url]
-        if method == "glance-direct":
-            file = str(daemon.folder / "disk.raw")
-            await openstack(daemon, "image", "stage", "--file", file, image_id)
-            more = []
+async def test_an_import_as_the_page_says(daemon: Daemon, origin: Origin) -> None:
+    """A record, and the import of a file at a URL; its task is in the client's list."""
+    origin.body = disk_images.qcow2()
+    (block,) = typed_in("tests/interop/test_openstack.py", "docs/how-to/import-images.md")
+    create, bring, show = (step.command.removeprefix("$ openstack ") for step in block.steps)
+    bring = bring.replace("https://images.example.net/debian-12.qcow2", origin.url)
 
-        await openstack(daemon, "image", "import", "--method", method, *more, image_id)
+    await typed(daemon, create)
+    await typed(daemon, bring)
+    async with Client(daemon.url) as client:
+        (image,) = await client.list_all()
+        await client.until_status(image["id"], "active")
+        assert await client.digest(image["id"]) == hashlib.sha512(origin.body).hexdigest()
+    assert "active" in await typed(daemon, show)
+    (task,) = await told(daemon, "task", "list")
+    assert (task["Type"], task["Status"]) == ("api_image_import", "success")
+    assert (await told(daemon, "task", "show", task["ID"]))["result"] == {"image_id": image["id"]}
+
+
+async def test_an_import_of_staged_data(daemon: Daemon) -> None:
+    """A record, the data beside it, and the import."""
+    async with Client(daemon.url) as client:
+        image_id = await client.create()
+        file = str(daemon.folder / "disk.raw")
+        await openstack(daemon, "image", "stage", "--file", file, image_id)
+
+        await openstack(daemon, "image", "import", "--method", "glance-direct", image_id)
+
         await client.until_status(image_id, "active")
         assert await client.digest(image_id) == hashlib.sha512(DISK).hexdigest()
-    if method == "web-download":  # the other one's task looks the same
-        (task,) = await told(daemon, "task", "list")
-        assert (task["Type"], task["Status"]) == ("api_image_import", "success")
-        assert (await told(daemon, "task", "show", task["ID"]))["result"] == {"image_id": image_id}

@@ -47,7 +47,9 @@ class Machine:
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def attempt(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def attempt(
+        self, *command: str, timeout_seconds: float = BOOT_TIMEOUT_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
         """The same, however it ends."""
         enter = ("nsenter", f"--target={self.init}", "-m", "-p", "-u", "-i", "-C", "-n", "-r", "-w")
         clean = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
@@ -57,7 +59,8 @@ class Machine:
             capture_output=True,
             encoding="utf-8",
             check=False,
-            timeout=BOOT_TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
+            start_new_session=True,  # without a terminal, so that prompts read what is given
         )
 
     def path(self, path: str) -> Path:

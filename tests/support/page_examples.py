@@ -3,8 +3,7 @@
 A block of ``console`` has commands after ``$ `` (or ``# ``, for root), each with what it shows. A
 comment in the line before a block may say what is not to be seen on the page:
 
-    <!-- not run: REASON -->                        the tests do not type this
-    <!-- tested: PATH -->                           another test does
+    <!-- tested: PATH -->                           which test types this (page_claims.py)
     <!-- after Ctrl-C in the first terminal -->     what ``make run`` began has ended
 """
 
@@ -27,6 +26,7 @@ _VAGUE: Mapping[str, str] = {
     "…": ".*",
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d",
+    r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ": r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ",
     r"\d{4}-\d\d-\d\d \d\d:\d\d [A-Z]+": r"\d{4}-\d\d-\d\d \d\d:\d\d [A-Z]+",
     r"[ ]+": r"\s+",
 }

@@ -6,21 +6,14 @@ What the pages tell to write into ``/etc/imaged/conf.d`` is written. ``sudo``, `
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from textwrap import dedent
 from typing import Self
 
 from support.imaged_process import IMAGED
-from support.page_examples import Block, blocks
+from support.page_claims import typed_in
+from support.page_examples import ROOT, Block
 from support.page_runner import PageRunner
-
-_FILE = re.compile(
-    r"`/etc/imaged/conf\.d/(?P<name>[a-z]+\.toml)`[^`]*?\n\n *```toml\n(?P<text>.*?)^ *```$",
-    re.DOTALL | re.MULTILINE,
-)
+from support.page_settings import Settings, settings
 
 _PLAYED = {
     "sudo": 'while [ "$1" = -u ]; do shift 2; done; exec "$@"',
@@ -47,23 +40,6 @@ _PLAYED = {
           *) exit 64 ;;
         esac""",
 }
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A file of settings that a page tells to write."""
-
-    line: int
-    name: str
-    text: str
-
-
-def settings(page: Path) -> Iterator[Settings]:
-    """The files of a page, in order."""
-    text = page.read_text(encoding="utf-8")
-    for found in _FILE.finditer(text):
-        line = text.count("\n", 0, found.start("text")) + 1
-        yield Settings(line, found["name"], dedent(found["text"]))
 
 
 class PageHost(PageRunner):
@@ -103,16 +79,16 @@ class PageHost(PageRunner):
         self.wait_ready()
         return self
 
-    def follow_page(self, page: Path, *, without: tuple[str, ...]) -> None:
-        """Write its files and type its blocks, but those whose mark begins so."""
-        steps: list[Settings | Block] = [*settings(page), *blocks(page)]
+    def follow_page(self, test: str, page: str) -> None:
+        """Write its files and type the blocks that a test types."""
+        steps: list[Settings | Block] = [*settings(ROOT / page), *typed_in(test, page)]
         for step in sorted(steps, key=lambda step: step.line):
             if isinstance(step, Settings):
-                text = step.text
+                path, text = step.path, step.text
                 for said, meant in self.replacements.items():
-                    text = text.replace(said, meant)
-                (self._etc / "conf.d" / step.name).write_text(text)
-            elif not step.mark.startswith(without):
+                    path, text = path.replace(said, meant), text.replace(said, meant)
+                Path(path).write_text(text)
+            else:
                 self.follow(step)
                 if any("systemctl" in one.command for one in step.steps):
                     self.wait_ready()

@@ -14,6 +14,7 @@ import sys
 import tomllib
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).parents[2]
 CACHE_VARIABLE = "IMAGED_TEST_CACHE"
@@ -29,6 +30,14 @@ DEBIAN_PACKAGES = (
     "procps",
     "python3-venv",
     "qemu-utils",
+    # what pages tell operators to type
+    "curl",
+    "git",
+    "jq",
+    "openssl",
+    "postgresql",
+    "sudo",
+    "systemd-timesyncd",
 )
 VENV = "/opt/imaged"
 WHEELS = "/opt/wheels"
@@ -79,18 +88,25 @@ def _make(root: Path) -> None:
         str(root),
     )
     wheels = root / WHEELS.lstrip("/")
+    _download(wheels, *_dependencies())
+    _run("chroot", str(root), "python3", "-m", "venv", VENV)
+    names = [f"{WHEELS}/{wheel.name}" for wheel in wheels.iterdir()]
+    _run("chroot", str(root), f"{VENV}/bin/pip", "install", "--no-index", "--no-deps", *names)
+    for wheel in wheels.iterdir():
+        wheel.unlink()
+    _download(wheels, *_build_system())  # a machine has no network, and installs as the pages say
+    _run("chroot", str(root), "systemctl", "disable", "postgresql")  # not of every machine
+
+
+def _download(wheels: Path, *requirements: str) -> None:
     _pip(
         "download",
         "--only-binary=:all:",
         f"--python-version={PYTHON}",
         f"--dest={wheels}",
         f"--constraint={PROJECT / 'constraints.txt'}",
-        *_dependencies(),
+        *requirements,
     )
-    _run("chroot", str(root), "python3", "-m", "venv", VENV)
-    names = [f"{WHEELS}/{wheel.name}" for wheel in wheels.iterdir()]
-    _run("chroot", str(root), f"{VENV}/bin/pip", "install", "--no-index", "--no-deps", *names)
-    shutil.rmtree(wheels)
 
 
 def _recipe() -> str:
@@ -98,6 +114,7 @@ def _recipe() -> str:
         SUITE,
         *DEBIAN_PACKAGES,
         *_dependencies(),
+        *_build_system(),
         (PROJECT / "constraints.txt").read_text(),
         Path(__file__).read_text(),
     )
@@ -105,8 +122,15 @@ def _recipe() -> str:
 
 
 def _dependencies() -> list[str]:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    return list(project["dependencies"])
+    return list(_settings()["project"]["dependencies"])
+
+
+def _build_system() -> list[str]:
+    return list(_settings()["build-system"]["requires"])
+
+
+def _settings() -> dict[str, Any]:
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
 def _cache() -> Path:

@@ -11,6 +11,8 @@ import pytest
 
 from support.command import Workspace, serving
 from support.monitoring import ALERTS, Alert, alerts, expressions
+from support.page_claims import typed_in
+from support.page_examples import ROOT
 
 CASES = Path(__file__).with_name("alerts.test.yml")
 
@@ -21,7 +23,12 @@ def promtool(*arguments: str, page: bytes = b"") -> subprocess.CompletedProcess[
     """Ask promtool, of Debian's package prometheus."""
     assert shutil.which("promtool"), "apt-get install prometheus"
     return subprocess.run(
-        ["promtool", *arguments], input=page, capture_output=True, check=False, timeout=60
+        ["promtool", *arguments],
+        cwd=ROOT,
+        input=page,
+        capture_output=True,
+        check=False,
+        timeout=60,
     )
 
 
@@ -48,8 +55,12 @@ def test_the_page_is_clean(tmp_path: Path) -> None:
 
 
 def test_the_alerts_are_well_formed() -> None:
-    """Every expression and every template."""
-    done = promtool("check", "rules", str(ALERTS))
+    """Every expression and every template; operators check them as the page says."""
+    (block,) = typed_in("tests/system/test_monitoring.py", "docs/how-to/monitor.md")
+    (step,) = block.steps
+    assert ROOT / step.command.split()[-1] == ALERTS
+
+    done = promtool(*step.command.removeprefix("$ promtool ").split())
 
     assert done.returncode == 0, said(done)
     assert f"{len(alerts())} rules found" in said(done)
