@@ -108,15 +108,16 @@ class Large:
         await send({"type": "http.response.body", "body": LARGE})
 
 
-def test_a_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
-    """Its second request has to wait until the first answer is taken, and it never is: it cannot be
-    told of the stop either.
+@pytest.mark.parametrize("requests", [1, 2])
+def test_a_stop_does_not_wait_for_a_client_that_does_not_read(requests: int) -> None:
+    """Nor leave its connection open. It never takes its answer, so that a second request waits, and
+    cannot be answered with the stop either.
     """
     app = Large()
     with serving(app, SETTINGS) as (port, server), RawConnection(port) as line:
-        line.ask("GET /")
-        line.ask("GET /")
-        wait_until(lambda: app.asked == 2)
+        for _ in range(requests):
+            line.ask("GET /")
+        wait_until(lambda: app.asked == requests)
         server.should_exit = True
         wait_until(server.drained.is_set)
         assert not server.in_flight

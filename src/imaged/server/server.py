@@ -82,7 +82,7 @@ class HttpServer(uvicorn.Server):
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listeners, then idle connections, then cancel requests in flight."""
+        """Close the listeners, then idle connections; cancel requests in flight; abort the rest."""
         for server in self.servers:
             server.close()
         for listener in sockets or ():
@@ -93,6 +93,8 @@ class HttpServer(uvicorn.Server):
         with anyio.move_on_after(SHUTDOWN_RESPONSE_SECONDS):
             self._stop_now = anyio.Event()
             await self._wait_for_connections()
+        for connection in list(self.server_state.connections):  # its client does not read
+            connection.transport.abort()
         self.drained.set()
 
     @contextmanager
