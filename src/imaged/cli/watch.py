@@ -155,7 +155,9 @@ def _look(
     show: Callable[[T], None],
     fail: Callable[[str], None],
 ) -> T | None:
-    """Read periodically, also after the catalog did not answer, which ``fail`` is told."""
+    """Read periodically, also while the catalog cannot be opened or does not answer, which
+    ``fail`` is told.
+    """
     import anyio
 
     from imaged.cli.context import run_with_catalog
@@ -177,5 +179,12 @@ def _look(
             await anyio.sleep(every.total_seconds())
 
     with suppress(KeyboardInterrupt):  # an interrupt ends watching
-        run_with_catalog(file, look)
+        while True:
+            try:
+                run_with_catalog(file, look)
+            except CatalogError as error:
+                fail(str(error))
+                time.sleep(every.total_seconds())
+            else:
+                break
     return seen
