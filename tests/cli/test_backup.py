@@ -51,7 +51,8 @@ def test_an_empty_machine_serves_what_was_backed_up(machine: Workspace) -> None:
     with serving(machine.file) as daemon:
         image = daemon.create_image(name="kept")
         assert daemon.upload(image, b"bytes") == 204
-        made = json.loads(machine.imaged("backup", "--with-bytes", "--json").stdout)
+        done = machine.imaged("backup", "--with-bytes", "--json", "--verbose")
+        made, said = json.loads(done.stdout), json.loads(done.stderr)
         refused = imaged("restore-backup", made["backup"], "--replace")
         assert daemon.end() == 0
     shutil.rmtree(machine.folder)
@@ -59,6 +60,9 @@ def test_an_empty_machine_serves_what_was_backed_up(machine: Workspace) -> None:
 
     done = imaged("restore-backup", made["backup"])
 
+    assert (said["event"], said["folder"], said["images"]) == ("backup.made", made["backup"], 1)
+    assert said["stores_with_bytes"] == ["local"]
+    assert said["user_id"].startswith("operator:")
     assert refused.returncode == 1
     assert "Instances use this catalog" in refused.stderr
     assert done.returncode == 0, done.stderr

@@ -14,17 +14,20 @@ from rich.console import Console
 from rich.text import Text
 
 from imaged.cli import context, imaged
-from imaged.cli.status import Status as Reading
+from imaged.cli.status_text import Status as Reading
+from imaged.cli.status_text import fact_lines
 from imaged.cli.watch import WatchScreen
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
 from imaged.core.summary import (
     BlobUsage,
+    DamagedImage,
     HeldImage,
     HeldTask,
     Instance,
     InstanceReport,
+    RequestCounts,
     StoreSpace,
     Summary,
     TaskCount,
@@ -32,12 +35,13 @@ from imaged.core.summary import (
 from imaged.core.task import TaskStatus
 from imaged.core.verdict import Pace, find_problems
 from support.command import Workspace, serving
-from support.imaged_process import COMMAND_TIMEOUT_SECONDS
+from support.daemon import clean_environment
+from support.imaged_process import COMMAND_TIMEOUT_SECONDS, ImagedProcess, Invocation
 from support.waiting import wait_until
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 A, B, C = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abc")
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 BUSY = Summary(
     at=NOW,
@@ -54,9 +58,18 @@ BUSY = Summary(
                 missing_blobs=2,
                 reloaded_ago_seconds=300,
                 is_reload_rejected=True,
+                failing_parts={"store far": 300.0},
+                requests=RequestCounts(100, 1, 2),
             ),
         ),
-        Instance(InstanceId("far-2"), "1.1", ("scrubber",), NOW - MINUTE, NOW - MINUTE / 2),
+        Instance(
+            InstanceId("far-2"),
+            "1.1",
+            ("scrubber",),
+            NOW - MINUTE,
+            NOW - MINUTE / 2,
+            report=InstanceReport(requests=RequestCounts(20, 3, 4)),
+        ),
     ],
     held_images=[
         HeldImage(InstanceId("near-1"), A, Status.SAVING, NOW - 5 * MINUTE, NOW + MINUTE / 4),
@@ -78,6 +91,8 @@ BUSY = Summary(
     ],
     held_tasks=[HeldTask(InstanceId("far-2"), C, "import", "p1", NOW - MINUTE, NOW + MINUTE / 2)],
     damaged=1,
+    damaged_images=[DamagedImage(A, "It is not what it was.")],
+    restorable_since=NOW - 60 * MINUTE,
     warnings=["store local: 1 of its 1 blobs have no row"],
 )
 PACE = Pace(lease=MINUTE, comparison=360 * MINUTE)
@@ -98,7 +113,13 @@ ONE = Summary(
 
 def shown(summary: Summary, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     """What the command prints of a catalog in this state."""
-    seen = Reading(summary, find_problems(summary, PACE))
+    seen = Reading(
+        summary,
+        find_problems(summary, PACE),
+        scrub_delay=timedelta(days=1),
+        watches_backups=True,
+        backup_at=NOW - 150 * MINUTE,
+    )
     monkeypatch.setattr(context, "run_with_catalog", lambda *_: seen)
     done = CliRunner().invoke(imaged, ["status", *arguments])
     assert done.exit_code == 0, done.output
@@ -124,21 +145,24 @@ def test_text_output_has_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["active", "7"] in lines
     assert ["cloud", "kept", "7", "3.0", "GiB"] in lines
     assert "9 images, 1 of them damaged" in text
+    assert [A, "It", "is", "not", "what", "it", "was."] in lines
     assert ["far-2", C, "import", "p1", "1m", "30s"] in lines
     assert "3 tasks waiting" in text
     assert ["import", "3", "4m"] in lines
     assert text.startswith(
-        "Not all is well: missing blobs (2), damaged images (1), store cloud has 2% left for "
-        "uploads, no instance has the role tasks, "
+        "Not all is well: near-1 is without store far (5m), missing blobs (2), damaged images (1), "
+        "store cloud has 2% left for uploads, no instance has the role tasks, "
         "blobs that could not be deleted (1), near-1 rejected its last reload, warnings (1).\n"
         "space       cloud: 3.0 GiB of 100.0 GiB free, 1.0 GiB must stay free\n"
         "bytes       2 missing blobs, 1 damaged image\n"
         "comparison  of stores and catalog: 1h ago\n"
         "reload      5m ago, rejected\n"
+        "backup      2h30m ago\n"
+        "requests    120 answered since the start, 4 failed (5xx), 6 refused (401, 403)\n"
         "work        2 images and 1 task in hand; 3 tasks waiting, the oldest for 4m\n"
         "deletion    4 blobs that no image needs (6.0 MiB), 1 of them with failures; the first is "
         "due for 2m\n"
-        "restorable  4 deleted images (1.0 GiB)\n"
+        "restorable  4 deleted images (1.0 GiB); the first goes in 23h\n"
         "warning     store local: 1 of its 1 blobs have no row\n"
     )
 
@@ -212,7 +236,11 @@ def test_json_has_the_same_facts(monkeypatch: pytest.MonkeyPatch) -> None:
         "oldest_at": "2026-11-20T11:53:00.000+00:00",
     }
     assert facts["is_well"] is False
-    assert facts["problems"][:2] == ["missing blobs (2)", "damaged images (1)"]
+    assert facts["problems"][:2] == ["near-1 is without store far (5m)", "missing blobs (2)"]
+    assert facts["last_backup_at"] == "2026-11-20T09:30:00.000+00:00"
+    assert facts["restorable_until"] == "2026-11-21T11:00:00.000+00:00"
+    assert facts["requests"] == {"answered": 120, "failed": 4, "refused": 6}
+    assert facts["damaged"] == [{"image_id": A, "problem": "It is not what it was."}]
     assert facts["store_spaces"]["cloud"]["free_bytes"] == 3 * 1024**3
     assert facts["missing_blobs"] == 2
     assert facts["compared_at"] == "2026-11-20T11:00:00.000+00:00"
@@ -253,7 +281,24 @@ def test_blobs_that_are_not_due_yet(
 
 def test_an_empty_catalog_is_told_in_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """No table without rows."""
-    assert len(shown(IDLE, monkeypatch).splitlines()) == 13
+    assert len(shown(IDLE, monkeypatch).splitlines()) == 15
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "backup      not watched: backup.folder is not set"),
+        ({"watches_backups": True}, "backup      none"),
+        ({"scrub_delay": HOUR}, "restorable  1 deleted image (1.0 KiB); the first goes now"),
+        ({"scrub_delay": 3 * HOUR}, "restorable  1 deleted image (1.0 KiB); the first goes in 2h"),
+    ],
+)
+def test_backups_and_what_goes_next(changes: dict[str, Any], line: str) -> None:
+    """Settings, and the folder of backups, say what the catalog does not know."""
+    reading = {"scrub_delay": HOUR, **changes}
+    summary = replace(ONE, restorable_since=NOW - HOUR)
+
+    assert line in list(fact_lines(Reading(summary, [], **reading)))
 
 
 def screen_lines(screen: WatchScreen[str], height: int = 25) -> list[str]:
@@ -297,6 +342,42 @@ def test_a_watched_screen_keeps_to_the_terminal() -> None:
     _, first, *_, last = lines = screen_lines(screen, height=10)
     assert len(lines) == 10
     assert (first, last) == ("line 0", "22 more lines: enlarge the terminal.")
+
+
+def test_watching_can_begin_before_the_catalog_is_there(workspace: Workspace) -> None:
+    """It says why it shows nothing, and shows the catalog as soon as it can be opened."""
+    away = workspace.folder / "away"
+    workspace.file.write_text(
+        workspace.file.read_text().replace(str(workspace.catalog), str(away / "catalog.db"))
+    )
+    shown, said = workspace.folder / "shown", workspace.folder / "said"
+    shown.touch()
+    said.touch()
+    arguments = ("status", "--config", str(workspace.file), "--watch=100ms", "--json")
+    process = ImagedProcess(
+        Invocation(arguments, clean_environment(), shown, said, workspace.folder)
+    )
+    try:
+        wait_until(
+            lambda: said.read_text().count("\n") > 1 or process.poll() is not None,
+            within_seconds=COMMAND_TIMEOUT_SECONDS,
+        )
+        waiting = shown.read_text()
+        away.mkdir()
+        wait_until(
+            lambda: shown.read_text() or process.poll() is not None,
+            within_seconds=COMMAND_TIMEOUT_SECONDS,
+        )
+        process.send_signal(signal.SIGINT)
+        code = process.wait(COMMAND_TIMEOUT_SECONDS)
+    finally:
+        process.kill()
+
+    assert (code, waiting) == (0, "")
+    assert json.loads(shown.read_text().splitlines()[0])["images"] == {}
+    assert set(said.read_text().splitlines()) == {
+        f"Error: The catalog {away}/catalog.db cannot be opened: its folder is missing."
+    }
 
 
 def test_daemons_and_scrubbers_are_there_until_they_end(workspace: Workspace) -> None:

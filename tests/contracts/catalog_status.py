@@ -15,7 +15,15 @@ from imaged.core.deletion import delete, restore
 from imaged.core.errors import BlobGone
 from imaged.core.integrity import mark_damage
 from imaged.core.lifecycle import Status
-from imaged.core.summary import BlobUsage, Instance, InstanceReport, StoreSpace
+from imaged.core.summary import (
+    MAX_DAMAGED_LISTED,
+    BlobUsage,
+    DamagedImage,
+    Instance,
+    InstanceReport,
+    RequestCounts,
+    StoreSpace,
+)
 from imaged.ports.catalog import Catalog
 
 CLOCKS_APART = timedelta(minutes=1)  # the catalog's and the test's
@@ -100,6 +108,8 @@ class StatusContract:
         assert not summary.images
         assert not summary.blob_usage
         assert (summary.restorable, summary.restorable_bytes) == (0, 0)
+        assert summary.restorable_since is None
+        assert not summary.damaged_images
         assert summary.oldest_due_at is None
         assert not summary.oldest
 
@@ -111,10 +121,11 @@ class StatusContract:
         said = ("scrubber: ä failed 2 times: It is locked.", "again")
         report = InstanceReport(
             spaces={"local": StoreSpace(2**50, 7, 5)},
-            failing_parts=("store far",),
+            failing_parts={"store far": 2.5},
             reconciled_ago_seconds=1.5,
             missing_blobs=3,
             is_reload_rejected=True,
+            requests=RequestCounts(9, 2, 3),
         )
         ill = replace(instance("b", version="2.0", roles=()), troubles=said, report=report)
         await catalog.register_instance(ill, samples.AN_HOUR)
@@ -212,6 +223,7 @@ class StatusContract:
             BlobUsage(samples.STORE, BlobState.WRITING, 1, 5),
         ]
         assert (summary.restorable, summary.restorable_bytes) == (1, 40)
+        assert summary.restorable_since == restorable.since
         late = await samples.blob_of(catalog, "late/1")
         assert summary.oldest_due_at == late.due_at
         assert summary.oldest[Status.QUEUED] == queued.since
@@ -230,6 +242,20 @@ class StatusContract:
 
         await catalog.modify_image("a", mark_damage(await catalog.get_image("a"), []))
         await catalog.modify_image("b", delete(delayed=True))
-        assert (await catalog.summarize()).damaged == 1
+        summary = await catalog.summarize()
+        assert summary.damaged == 1
+        assert list(summary.damaged_images) == [DamagedImage("c", "It is not what it was.")]
         await catalog.modify_image("b", restore)
         assert (await catalog.summarize()).damaged == 2
+
+    async def test_few_damaged_images_are_listed(self, catalog: Catalog) -> None:
+        """The first ones by id, however many there are; all are counted."""
+        names = [f"i{number:02}" for number in range(MAX_DAMAGED_LISTED + 1)]
+        for image_id in reversed(names):
+            seen = await samples.add_active(catalog, image_id)
+            await catalog.modify_image(image_id, mark_damage(seen, ["It is short."]))
+
+        summary = await catalog.summarize()
+
+        assert summary.damaged == len(names)
+        assert [one.image_id for one in summary.damaged_images] == names[:-1]

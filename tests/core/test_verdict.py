@@ -82,7 +82,10 @@ def held(ago: timedelta) -> list[Any]:
             ),
             [Problem("no instance has the role scrubber")],
         ),
-        (reported(failing_parts=("store far",)), [Problem("a is without store far")]),
+        (
+            reported(failing_parts={"store far": 90.0}),
+            [Problem("a is without store far", 1.5 * MINUTE)],
+        ),
         (reported(missing_blobs=2), [Problem("missing blobs", 2)]),
         (replace(WELL, damaged=1), [Problem("damaged images", 1)]),
         (space(1000, 61, 10), []),

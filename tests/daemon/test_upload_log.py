@@ -20,6 +20,7 @@ def test_an_upload_is_three_lines(workspace: Workspace, chunked: bool) -> None:
         connection.request("PUT", path, body, {"Content-Type": OCTETS}, encode_chunked=chunked)
         assert connection.getresponse().status == 204
         assert daemon.ask(path) == (200, DATA)
+        instance = daemon.wait_for("daemon.started")["instance"]
         daemon.end()
 
     lines = [line for line in daemon.events() if not line["event"].startswith("daemon.")]
@@ -35,6 +36,7 @@ def test_an_upload_is_three_lines(workspace: Workspace, chunked: bool) -> None:
     assert all(line["request_id"].startswith("req-") for line in lines)
     _, began, ended = lines
     assert began["claim_id"] == ended["claim_id"]
+    assert began["instance"] == ended["instance"] == instance
     assert began["request_id"] == ended["request_id"]
     assert began.get("announced_bytes") == (None if chunked else len(DATA))
     assert ended["size_bytes"] == len(DATA)

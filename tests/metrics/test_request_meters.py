@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
+from imaged.core.summary import RequestCounts
 from imaged.metrics.operation_meters import CATALOG_BUCKETS, STORE_BUCKETS
 from imaged.metrics.request_meters import (
     REQUEST_BUCKETS,
@@ -44,7 +45,8 @@ async def test_answers_are_the_same_and_counted(
     service: Service, registry: CollectorRegistry
 ) -> None:
     """Messages pass through the middleware unchanged. Exact codes tell what was refused."""
-    service.app = RequestMeter(registry).wrap(service.app)
+    meter = RequestMeter(registry)
+    service.app = meter.wrap(service.app)
     image_id = await service.create_active(b"hello")
     data = await service.call("GET", f"/v2/images/{image_id}/file")
     await service.call("GET", f"/v2/images/{image_id}")
@@ -61,6 +63,7 @@ async def test_answers_are_the_same_and_counted(
     }
     assert registry.get_sample_value("imaged_http_refusals_total", {"code": "401"}) == 1
     assert registry.get_sample_value("imaged_http_refusals_total", {"code": "403"}) == 0
+    assert meter.counts == RequestCounts(answered=6, failed=0, refused=1)
     assert timed(registry) == {
         ("read", "200"): 1,
         ("read", "401"): 1,
@@ -78,10 +81,12 @@ async def test_a_request_without_a_response_is_a_failure(registry: CollectorRegi
     async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise ZeroDivisionError
 
+    meter = RequestMeter(registry)
     with pytest.raises(ZeroDivisionError):
-        await ask(RequestMeter(registry).wrap(broken), "GET", "/v2/images", token_of("bob"), [])
+        await ask(meter.wrap(broken), "GET", "/v2/images", token_of("bob"), [])
 
     assert requests(registry) == {("read", "5xx"): 1}
+    assert meter.counts == RequestCounts(answered=1, failed=1)
     assert timed(registry) == {("read", "500"): 1}
 
 

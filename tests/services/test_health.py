@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+
 import anyio
 import pytest
 from structlog.testing import capture_logs
@@ -118,12 +120,34 @@ async def test_a_beat_reports_what_only_the_instance_knows(cluster: Cluster) -> 
 
     assert health.spaces == {"small": StoreSpace(30, 30, 0)}
     assert health.known_troubles() == ("store gone",)
+    assert health.failing_parts() == {"store gone": 0}
     assert (health.is_reload_rejected, health.reloaded_at) == (True, anyio.current_time())
 
     report = InstanceReport(spaces=health.spaces, is_reload_rejected=True)
     await Heartbeat(cluster.catalog, instance, LEASE, report=lambda: report).send()
     (told,) = (await cluster.catalog.summarize()).instances
     assert told.report == report
+
+
+async def test_since_when_a_part_fails(cluster: Cluster) -> None:
+    """From the check that found it, until one finds that it works, whatever else happens."""
+    answer: Callable[..., Awaitable[object]] = store_fails
+    store = override_calls(MemoryStore("gone"), check=lambda *_: answer())
+    health = Health(cluster.catalog, Stores("gone", {"gone": store}))
+
+    async def looked_after(seconds: float) -> Mapping[str, float]:
+        await anyio.sleep(seconds)
+        await health.troubles()
+        return health.failing_parts()
+
+    assert await looked_after(0) == {"store gone": 0}
+    assert await looked_after(60) == {"store gone": 60}
+    answer = catalog_fails
+    assert await looked_after(60) == {"store gone": 120}
+    answer = MemoryStore("gone").check
+    assert await looked_after(60) == {}
+    answer = store_fails
+    assert await looked_after(60) == {"store gone": 0}
 
 
 async def test_a_beat_says_what_troubles_there_are(cluster: Cluster) -> None:

@@ -92,10 +92,11 @@ def blobs(folder: Path) -> list[Path]:
 
 @dataclass
 class ServerProcess:
-    """A process that serves, and its log."""
+    """A process that serves, and its log. ``token``: shown with each request, if there is one."""
 
     process: ImagedProcess | subprocess.Popen[bytes]
     log: Path
+    token: str = ""
     open: ExitStack = field(default_factory=ExitStack)
 
     def lines(self) -> list[str]:
@@ -141,10 +142,15 @@ class ServerProcess:
         """Ask for something; the status and the body. A body of a POST is JSON."""
         connection = self.connect()
         names = {"Content-Type": "application/json"} if method == "POST" else {}
+        names |= self._credentials
         names |= {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, names)
         answer = connection.getresponse()
         return answer.status, answer.read()
+
+    @property
+    def _credentials(self) -> dict[str, str]:
+        return {"X-Auth-Token": self.token} if self.token else {}
 
     def show(self, path: str) -> Any:
         """What it answers to a GET, read as JSON."""
@@ -176,6 +182,8 @@ class ServerProcess:
         connection.putrequest("PUT", f"/v2/images/{image_id}/file")
         connection.putheader("Content-Type", OCTETS)
         connection.putheader("Content-Length", "10")
+        for name, value in self._credentials.items():
+            connection.putheader(name, value)
         connection.endheaders(b"12345")
         while self.show(f"/v2/images/{image_id}")["status"] != "saving":
             assert self.process.poll() is None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, String, case, func, literal, select, union_all
+from sqlalchemy import Connection, String, and_, case, func, literal, select, union_all
 
 from imaged.catalogs import dialects, installation
 from imaged.catalogs.dialects import Instant
@@ -20,7 +20,9 @@ from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import RESTORE_EVENTS, Status
 from imaged.core.place_marker import warnings_of
 from imaged.core.summary import (
+    MAX_DAMAGED_LISTED,
     BlobUsage,
+    DamagedImage,
     HeldImage,
     HeldTask,
     Instance,
@@ -61,9 +63,9 @@ _OLDEST = union_all(
         for status in Status
     )
 )
-_RESTORABLE = select(func.count(), func.coalesce(func.sum(images.c.size_bytes), 0)).where(
-    images.c.deleted_from.is_not(None)
-)
+_RESTORABLE = select(
+    func.count(), func.coalesce(func.sum(images.c.size_bytes), 0), func.min(images.c.since)
+).where(images.c.deleted_from.is_not(None))
 _TASKS = (
     select(tasks.c.type, tasks.c.status, func.count(), func.min(tasks.c.created_at))
     .group_by(tasks.c.status, tasks.c.type)
@@ -83,20 +85,23 @@ _TASK_HOLDINGS = (
     .where(tasks.c.status == TaskStatus.PROCESSING.value, tasks.c.expires_at.is_(None))
     .order_by("holder", tasks.c.id)
 )
-_DAMAGED = (
-    select(func.count())
-    .select_from(images)
-    .where(
-        images.c.damage.is_not(None),
-        images.c.status.in_(sorted(status.value for status in RESTORE_EVENTS)),
-    )
+_IS_DAMAGED = and_(
+    images.c.damage.is_not(None),
+    images.c.status.in_(sorted(status.value for status in RESTORE_EVENTS)),
+)
+_DAMAGED = select(func.count()).select_from(images).where(_IS_DAMAGED)
+_DAMAGED_IMAGES = (
+    select(images.c.id, images.c.damage)
+    .where(_IS_DAMAGED)
+    .order_by(images.c.id)
+    .limit(MAX_DAMAGED_LISTED)
 )
 _OLDEST_DUE = select(func.min(blobs.c.due_at)).where(blobs.c.due_at.is_not(None))
 
 
 def summarize(db: Connection) -> Summary:
     """Count everything."""
-    restorable, restorable_bytes = db.execute(_RESTORABLE).one()
+    restorable, restorable_bytes, restorable_since = db.execute(_RESTORABLE).one()
     return Summary(
         at=dialects.now(db),
         instances=_instances(db),
@@ -110,6 +115,8 @@ def summarize(db: Connection) -> Summary:
         tasks=_tasks(db),
         held_tasks=_held_tasks(db),
         damaged=db.execute(_DAMAGED).scalar_one(),
+        damaged_images=[DamagedImage(*row) for row in db.execute(_DAMAGED_IMAGES)],
+        restorable_since=restorable_since,
         warnings=warnings_of(installation.list_places(db)),
     )
 

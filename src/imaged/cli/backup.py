@@ -46,15 +46,19 @@ def backup(
     With --with-bytes it also has the bytes of stores in folders: as hard links where it is on their
     filesystem, otherwise as copies; what an older backup has is not copied again.
     """
+    from structlog.contextvars import bound_contextvars
+
+    from imaged.cli.context import operator
     from imaged.config import load
     from imaged.daemon.backup import make_backup
 
     config = load(file)
-    configure_command_log(config.log.level, config.log.format)
+    configure_command_log(config.log.level, config.log.format, is_change=True)
     folder = folder or config.backup.folder
     if folder is None:
         raise click.UsageError("Name the folder for the backup, or set backup.folder.")
-    made = make_backup(config, file, folder.absolute(), with_bytes=with_bytes, keep=keep)
+    with bound_contextvars(user_id=operator()):
+        made = make_backup(config, file, folder.absolute(), with_bytes=with_bytes, keep=keep)
     if as_json:
         removed = [str(path) for path in made.removed]
         print_json({"backup": str(made.folder), **_facts(made.manifest), "removed": removed})

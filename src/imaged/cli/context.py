@@ -46,11 +46,16 @@ def _run(
     configure_command_log(config.log.level, config.log.format, is_change=is_change)
 
     async def run() -> T:
-        with bound_contextvars(user_id=f"operator:{_system_user()}"):
+        with bound_contextvars(user_id=operator()):
             async with opener(config) as opened:
                 return await work(opened, config)
 
     return anyio.run(run)
+
+
+def operator() -> str:
+    """The user in logs and histories for what a command does."""
+    return f"operator:{_system_user()}"
 
 
 def _system_user() -> str:

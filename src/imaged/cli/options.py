@@ -48,7 +48,7 @@ def configure_command_log(
     """Log to standard error with ``--verbose``, or if systemd connected it to the journal, and
     otherwise not there: a command prints its result and its errors.
 
-    ``is_change``: it changes images, and the journal has to say who did so.
+    ``is_change``: it changes images or makes a backup, and the journal has to say who did so.
     """
     from imaged.telemetry.log import configure_log, discard_log, is_journal, log_to_journal_only
 

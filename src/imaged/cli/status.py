@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,12 @@ from imaged.cli.options import config_option, json_option, verbose_option
 from imaged.cli.output import moment, print_json, print_sentence
 from imaged.cli.status_text import (
     FACT_WIDTH,
+    Status,
     doomed_blobs,
     fact_lines,
     problem_text,
+    request_counts,
+    restorable_until,
     status_tables,
     verdict_line,
 )
@@ -25,7 +27,6 @@ from imaged.cli.watch import WatchedView, watch, watch_option
 from imaged.core.summary import Summary
 from imaged.core.verdict import (
     Pace,
-    Problem,
     find_problems,
     last_comparison,
     last_reload,
@@ -39,14 +40,6 @@ if TYPE_CHECKING:
     from imaged.ports.catalog import StatusCatalog
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """One reading: the summary, and what is not well."""
-
-    summary: Summary
-    problems: Sequence[Problem]
-
-
 @click.command()
 @watch_option
 @config_option
@@ -56,7 +49,8 @@ def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None
     """Show whether all is well and what is not, the instances, their work, and what waits.
 
     It reads the catalog, where instances report the rest, and no store; if backup.folder is set, it
-    warns where no backup is recent. With --watch and --json, each reading is one line.
+    also tells how old the newest backup is, and warns where none is recent. With --watch and
+    --json, each reading is one line.
 
     Exit code 0: the catalog was read, whatever the first line says; 1: it does not answer.
     imaged doctor has exit codes for what it finds.
@@ -77,18 +71,27 @@ async def read_status(catalog: StatusCatalog, config: Config) -> Status:
     """Read the summary and judge it. If backups are watched, one that is too old is a warning."""
     from anyio import to_thread
 
-    from imaged.daemon.backup_files import backup_warning
+    from imaged.daemon.backup_files import NEVER, backup_warning, time_of_newest_backup
 
-    summary, folder = await catalog.summarize(), config.backup.folder
-    why = None if folder is None else await to_thread.run_sync(backup_warning, folder)
-    summary = replace(summary, warnings=[*summary.warnings, *filter(None, [why])])
+    summary, folder, backup_at = await catalog.summarize(), config.backup.folder, None
+    if folder is not None:
+        why = await to_thread.run_sync(backup_warning, folder)
+        summary = replace(summary, warnings=[*summary.warnings, *filter(None, [why])])
+        found_at = await time_of_newest_backup(folder)
+        backup_at = None if found_at == NEVER else found_at
     pace = Pace(lease=config.claims.lease, comparison=config.reconcile.every)
-    return Status(summary, find_problems(summary, pace))
+    return Status(
+        summary,
+        find_problems(summary, pace),
+        scrub_delay=config.scrubber.delay,
+        watches_backups=folder is not None,
+        backup_at=backup_at,
+    )
 
 
 def _print(seen: Status) -> None:
     click.secho(verdict_line(seen.problems), fg="red" if seen.problems else "green", bold=True)
-    for line in fact_lines(seen.summary):
+    for line in fact_lines(seen):
         print_sentence(line, indent=FACT_WIDTH)
     print_tables(status_tables(seen.summary))
 
@@ -99,7 +102,7 @@ def _draw(seen: Status) -> Group:
 
     style = "bold red" if seen.problems else "bold green"
     drawn: list[RenderableType] = [Text(verdict_line(seen.problems), style)]
-    drawn += [Text(line, overflow="fold") for line in fact_lines(seen.summary)]
+    drawn += [Text(line, overflow="fold") for line in fact_lines(seen)]
     for listing in status_tables(seen.summary):
         drawn.append(Text(listing.title))
         if listing.rows:
@@ -112,6 +115,8 @@ def status_json(seen: Status) -> dict[str, Any]:
     return {
         "is_well": not seen.problems,
         "problems": [problem_text(problem) for problem in seen.problems],
+        "last_backup_at": moment(seen.backup_at),
+        "restorable_until": moment(restorable_until(seen)),
         **summary_json(seen.summary),
     }
 
@@ -169,7 +174,9 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "compared_at": moment(compared_at),
         "reloaded_at": moment(reloaded_at),
         "is_reload_rejected": reload.is_reload_rejected,
+        "requests": asdict(request_counts(summary)),
         "damaged_images": summary.damaged,
+        "damaged": [asdict(one) for one in summary.damaged_images],
         "warnings": list(summary.warnings),
         "images": {status.value: count for status, count in sorted(summary.images.items())},
         "stores": [

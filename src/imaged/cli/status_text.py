@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 
 from imaged.cli.tables import TextTable
 from imaged.core.blob import BlobState
-from imaged.core.summary import BlobUsage, HeldImage, HeldTask, Summary
+from imaged.core.summary import BlobUsage, HeldImage, HeldTask, RequestCounts, Summary
 from imaged.core.task import TaskStatus
 from imaged.core.verdict import Problem, last_comparison, last_reload, store_spaces
 from imaged.units import approximate_duration, approximate_size, pluralize
 
 UNKNOWN = "?"
 FACT_WIDTH = 12  # columns of the names of facts
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One reading: the summary, what is not well, and what the settings and backups add."""
+
+    summary: Summary
+    problems: Sequence[Problem]
+    _: KW_ONLY
+    scrub_delay: timedelta  # how long deleted images can be restored
+    watches_backups: bool = False  # whether backup.folder is set
+    backup_at: datetime | None = None  # when the newest one there was complete
+
+
+def request_counts(summary: Summary) -> RequestCounts:
+    """The requests of all instances, each since its start."""
+    counts = [instance.report.requests for instance in summary.instances]
+    return RequestCounts(
+        sum(one.answered for one in counts),
+        sum(one.failed for one in counts),
+        sum(one.refused for one in counts),
+    )
+
+
+def restorable_until(seen: Status) -> datetime | None:
+    """When the first deleted image cannot be restored any more; None without one."""
+    since = seen.summary.restorable_since
+    return None if since is None else since + seen.scrub_delay
 
 
 def verdict_line(problems: Sequence[Problem]) -> str:
@@ -34,13 +63,14 @@ def problem_text(problem: Problem) -> str:
             return f"{problem.what} ({number})"
 
 
-def fact_lines(summary: Summary) -> Iterator[str]:
+def fact_lines(seen: Status) -> Iterator[str]:
     """What the verdict is about, in numbers, each with its name before it."""
-    for name, fact in _facts(summary):
+    for name, fact in _facts(seen):
         yield f"{name:{FACT_WIDTH}}{fact}"
 
 
-def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
+def _facts(seen: Status) -> Iterator[tuple[str, str]]:
+    summary = seen.summary
     at, spaces = summary.at, store_spaces(summary)
     for name, space in spaces.items():
         free, size = approximate_size(space.free_bytes), approximate_size(space.size_bytes)
@@ -54,6 +84,8 @@ def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
     reloaded_at, reload = last_reload(summary)
     result = ", rejected" if reload.is_reload_rejected else ""
     yield "reload", "none" if reloaded_at is None else f"{_ago(reloaded_at, at)}{result}"
+    yield "backup", _backup(seen)
+    yield "requests", _requests(request_counts(summary))
     waiting = [one for one in summary.tasks if one.status is TaskStatus.PENDING]
     oldest_at = min((one.oldest_at for one in waiting), default=None)
     lag = "" if oldest_at is None else f", the oldest for {_since(oldest_at, at)}"
@@ -66,10 +98,34 @@ def _facts(summary: Summary) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "deletion", _deletion(summary)
-    restorable = pluralize(summary.restorable, "deleted image")
-    yield "restorable", f"{restorable} ({approximate_size(summary.restorable_bytes)})"
+    yield "restorable", _restorable(seen)
     for warning in summary.warnings:
         yield "warning", warning
+
+
+def _backup(seen: Status) -> str:
+    if not seen.watches_backups:
+        return "not watched: backup.folder is not set"
+    return "none" if seen.backup_at is None else _ago(seen.backup_at, seen.summary.at)
+
+
+def _requests(counts: RequestCounts) -> str:
+    return (
+        f"{counts.answered} answered since the start, {counts.failed} failed (5xx), "
+        f"{counts.refused} refused (401, 403)"
+    )
+
+
+def _restorable(seen: Status) -> str:
+    """What can be restored, and when the first of it goes."""
+    images, size = seen.summary.restorable, approximate_size(seen.summary.restorable_bytes)
+    sentence = f"{pluralize(images, 'deleted image')} ({size})"
+    until = restorable_until(seen)
+    if until is None:
+        return sentence
+    left = until - seen.summary.at
+    when = f"in {_left(left)}" if left > timedelta(0) else "now"
+    return f"{sentence}; the first goes {when}"
 
 
 def _deletion(summary: Summary) -> str:
@@ -132,6 +188,12 @@ def status_tables(summary: Summary) -> Iterator[TextTable]:
         ("status", "images"),
         [(status, str(count)) for status, count in sorted(summary.images.items())],
     )
+    if summary.damaged_images:
+        yield TextTable(
+            pluralize(summary.damaged, "damaged image"),
+            ("image", "what is wrong"),
+            [(one.image_id, one.problem) for one in summary.damaged_images],
+        )
     yield TextTable(
         pluralize(sum(usage.blobs for usage in summary.blob_usage), "blob"),
         ("store", "state", "blobs", "size"),

@@ -11,6 +11,8 @@ from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
 
+MAX_DAMAGED_LISTED = 20  # the log has all of them
+
 
 @dataclass(frozen=True, slots=True)
 class StoreSpace:
@@ -22,6 +24,15 @@ class StoreSpace:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestCounts:
+    """The requests that an instance has answered since its start, without those of probes."""
+
+    answered: int = 0
+    failed: int = 0  # with a status of 5xx
+    refused: int = 0  # without a valid token (401), or not permitted (403)
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceReport:
     """What an instance knows and the catalog cannot count, as of its last heartbeat.
 
@@ -29,11 +40,13 @@ class InstanceReport:
     """
 
     spaces: Mapping[str, StoreSpace] = field(default_factory=dict)  # of stores with a limit
-    failing_parts: tuple[str, ...] = ()  # parts that do not answer, as /readyz names them
+    #: Parts that do not answer, as /readyz names them, and for how many seconds.
+    failing_parts: Mapping[str, float] = field(default_factory=dict)
     reconciled_ago_seconds: float | None = None
     missing_blobs: int = 0  # found by that comparison
     reloaded_ago_seconds: float | None = None  # the last reload, successful or not
     is_reload_rejected: bool = False
+    requests: RequestCounts = RequestCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,14 @@ class HeldTask:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedImage:
+    """An image in use whose data is damaged, and how."""
+
+    image_id: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The complete state at one moment."""
 
@@ -109,6 +130,8 @@ class Summary:
     tasks: Sequence[TaskCount] = ()
     held_tasks: Sequence[HeldTask] = ()
     damaged: int = 0  # images in use whose data is damaged
+    damaged_images: Sequence[DamagedImage] = ()  # MAX_DAMAGED_LISTED of them at most, by id
+    restorable_since: datetime | None = None  # the first deletion of a restorable image
     warnings: Sequence[str] = ()  # of places: problems that an operator should check
 
     @property

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+import structlog
 
 from imaged import DEFAULT_CONFIG_FILE
 from imaged.catalogs.backup import copy_catalog, flush, give_to
@@ -49,6 +50,8 @@ from imaged.daemon.backup_files import (
     write_manifest,
 )
 from imaged.daemon.settings import password_file
+
+log = structlog.get_logger()
 
 LOCK_NAME = ".imaged-backup.lock"
 MADE_WHEN_NEEDED = frozenset({"tasks.key_file"})  # these files may be missing
@@ -88,6 +91,13 @@ def make_backup(
         unneeded = superfluous([*names, made.name], keep) if keep else ()
         for name in unneeded:  # renamed first: a removal that is broken off leaves half a backup
             shutil.rmtree((folder / name).rename(folder / f"{UNFINISHED_PREFIX}{name}"))
+    log.info(
+        "backup.made",
+        folder=str(made),
+        images=manifest.catalog.images,
+        stores_with_bytes=[store.name for store in manifest.stores if store.has_bytes],
+        duration_s=round((manifest.finished_at - began).total_seconds(), 3),
+    )
     return MadeBackup(made, manifest, [folder / name for name in unneeded])
 
 

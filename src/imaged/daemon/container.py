@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import anyio
 from imaged.config import Config
 from imaged.core.block import TransferBudget
 from imaged.core.claim import InstanceId
-from imaged.core.summary import Instance, InstanceReport
+from imaged.core.summary import Instance, InstanceReport, RequestCounts
 from imaged.daemon import settings
 from imaged.daemon.drivers import Drivers
 from imaged.daemon.fernet import FernetSecretBox
@@ -105,7 +105,9 @@ class ServiceContainer:
         self.traffic = Traffic()
         self.duty_meter: Meter = ignore_measurement
         self.task_meter: Meter = ignore_measurement
+        self._request_counts: Callable[[], RequestCounts] = RequestCounts
         if instruments is not None:
+            self._request_counts = lambda: instruments.requests.counts
             self.traffic.meter = instruments.transfers
             self.duty_meter = instruments.duties
             self.task_meter = instruments.tasks
@@ -233,11 +235,12 @@ class ServiceContainer:
 
         return InstanceReport(
             spaces=self.health.spaces,
-            failing_parts=tuple(self.health.known_troubles()),
+            failing_parts=self.health.failing_parts(),
             reconciled_ago_seconds=ago(self.reconcile.last_at),
             missing_blobs=0 if found is None else len(found.missing),
             reloaded_ago_seconds=ago(self.health.reloaded_at),
             is_reload_rejected=self.health.is_reload_rejected,
+            requests=self._request_counts(),
         )
 
     def apply(self, config: Config) -> None:

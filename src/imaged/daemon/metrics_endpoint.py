@@ -49,7 +49,7 @@ class MetricsEndpoint:
             stores=list(config.stores.by_name), duties=job_names(config.daemon.roles)
         )
         self.instruments.register_instance_metrics(version("imaged"))
-        self.instruments.duties.set_intervals(job_intervals(config))
+        self._show_settings(config)
         self.worker_counters = WorkerCounters()  # of this instance's worker process
         self._token = _read_token(config)
         self._server: HttpServer | None = None  # the API's
@@ -79,12 +79,12 @@ class MetricsEndpoint:
         )
 
     def apply(self, config: Config) -> None:
-        """Reload the token, and report the intervals of duties. Raises TokenFileInvalid and changes
+        """Reload the token, and report the new settings. Raises TokenFileInvalid and changes
         nothing then.
         """
         if self._token is not None and config.metrics.token_file:
             self._token.reload(Path(config.metrics.token_file))
-        self.instruments.duties.set_intervals(job_intervals(config))
+        self._show_settings(config)
 
     @property
     def for_api(self) -> MetricsHandler | None:
@@ -127,6 +127,10 @@ class MetricsEndpoint:
             if server.started:
                 with anyio.CancelScope(shield=True):
                     await server.shutdown(listeners)
+
+    def _show_settings(self, config: Config) -> None:
+        self.instruments.duties.set_intervals(job_intervals(config))
+        self.instruments.set_scrub_delay(config.scrubber.delay)
 
     def _own_addresses(self) -> list[Address]:
         bind = self._config.metrics.bind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -50,16 +51,26 @@ class Instruments:
             registry=None,
         )
         self._reloaded.set(1)
+        self._scrub_delay = Gauge(
+            "imaged_scrub_delay_seconds",
+            "scrubber.delay: how long deleted images can be restored.",
+            registry=None,
+        )
 
     def register_instance_metrics(self, version: str) -> None:
         """Register metrics that exist once per instance, not once per process."""
         self.registry.register(BuildCollector(version))
         self.registry.register(self.loop)
         self.registry.register(self._reloaded)
+        self.registry.register(self._scrub_delay)
 
     def reloaded(self, *, successfully: bool) -> None:
         """Record the result of a reload."""
         self._reloaded.set(successfully)
+
+    def set_scrub_delay(self, delay: timedelta) -> None:
+        """Record the configured delay."""
+        self._scrub_delay.set(delay.total_seconds())
 
     def register_counters(self, counters: Callable[[], Counters]) -> None:
         """Register the counts of the services, which ``counters`` returns at each scrape."""

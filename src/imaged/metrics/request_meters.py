@@ -17,6 +17,7 @@ from imaged.core.errors import (
     ImagedError,
     StoreError,
 )
+from imaged.core.summary import RequestCounts
 
 #: Seconds. A quantile is interpolated inside one bucket, and is wrong by the ratio of its bounds at
 #: most: 2.5 to 4 where people wait for an answer. From 10 s on there are only image data, which
@@ -32,6 +33,7 @@ STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 UNCOUNTED_PATHS = frozenset({"/metrics", "/livez", "/readyz", "/healthcheck"})
 ABORTED_STATUS = 500
+FIRST_SERVER_ERROR = 500
 REFUSED_STATUSES = (401, 403)
 
 
@@ -47,6 +49,7 @@ class RequestMeter:
         self, registry: CollectorRegistry, clock: Callable[[], float] = perf_counter
     ) -> None:
         self._clock = clock
+        self._answered = self._failed = self._refused = 0
         requests = Counter(
             "imaged_http_requests",
             "Answered requests, without those of probes.",
@@ -98,8 +101,16 @@ class RequestMeter:
 
         return counted
 
+    @property
+    def counts(self) -> RequestCounts:
+        """The requests that were answered, for ``imaged status``."""
+        return RequestCounts(self._answered, self._failed, self._refused)
+
     def count(self, kind: str, status: int, took_seconds: float) -> None:
         """Record an answered request."""
+        self._answered += 1
+        self._failed += status >= FIRST_SERVER_ERROR
+        self._refused += status in REFUSED_STATUSES
         answer = f"{status // 100}xx"
         if status in self._refusals:
             self._refusals[status].inc()

@@ -131,7 +131,7 @@ class Claims:
     async def _holding(
         self, work: ClaimedImage | ClaimedTask, begin: Callable[[], Awaitable[object]]
     ) -> AsyncIterator[None]:
-        with bound_contextvars(claim_id=str(work.claim.token)):
+        with bound_contextvars(claim_id=str(work.claim.token), instance=self.instance):
             async with self._working(work, begin):
                 yield
 

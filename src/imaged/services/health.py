@@ -67,6 +67,7 @@ class Health:
         }
         self._catalog = catalog
         self._problems = {name: Problem() for name in self._parts}
+        self._failing_since: dict[str, float] = {}  # of the event loop's clock, by part
         self._warned_of: set[str] = set()  # parts that the log says do not work
         self._warnings: Sequence[str] = ()
         self._looks_again_at = -inf
@@ -87,6 +88,11 @@ class Health:
     def known_troubles(self) -> Sequence[str]:
         """The parts that failed at the last check."""
         return tuple(name for name, problem in self._problems.items() if problem.text)
+
+    def failing_parts(self) -> Mapping[str, float]:
+        """The parts that failed at the last check, and for how many seconds they have."""
+        now = anyio.current_time()
+        return {part: round(now - since, 3) for part, since in self._failing_since.items()}
 
     def reloaded(self, *, successfully: bool) -> None:
         """Record the result of a reload."""
@@ -137,6 +143,10 @@ class Health:
         was_well = not problem.text
         if not problem.set(trouble):
             return
+        if not trouble:
+            del self._failing_since[name]
+        elif was_well:
+            self._failing_since[name] = anyio.current_time()
         if was_well and is_outage:
             log.debug("health.degraded", part=name, error=trouble)
         elif was_well:

@@ -272,12 +272,14 @@ class MemoryCatalog(MemoryTasks):
             images=memory_summary.images(self.images.values()),
             blob_usage=memory_summary.blob_usage(self.blobs.values()),
             restorable=len(restorable := memory_summary.restorable(self.images.values())),
-            restorable_bytes=sum(content.size_bytes for content in restorable),
+            restorable_bytes=sum(one.content.size_bytes for one in restorable if one.content),
+            restorable_since=restorable[0].since if restorable else None,
             oldest_due_at=memory_summary.oldest_due_at(self.blobs.values()),
             oldest=memory_summary.oldest(self.images.values()),
             tasks=memory_summary.tasks(self.tasks.values()),
             held_tasks=memory_summary.held_tasks(self.tasks, self.images, self.leases),
             damaged=sum(map(is_damaged, self.images.values())),
+            damaged_images=memory_summary.damaged_images(self.images.values()),
             warnings=warnings_of(self.places.values()),
         )
 

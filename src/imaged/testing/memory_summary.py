@@ -8,9 +8,17 @@ from datetime import datetime
 
 from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim
-from imaged.core.image import Content, Image
+from imaged.core.image import Image
+from imaged.core.integrity import is_damaged
 from imaged.core.lifecycle import Status
-from imaged.core.summary import BlobUsage, HeldImage, HeldTask, TaskCount
+from imaged.core.summary import (
+    MAX_DAMAGED_LISTED,
+    BlobUsage,
+    DamagedImage,
+    HeldImage,
+    HeldTask,
+    TaskCount,
+)
 from imaged.core.task import Task, TaskStatus
 from imaged.ports.image_catalog import LapsedClaim
 
@@ -59,13 +67,20 @@ def oldest(records: Iterable[Image]) -> Mapping[Status, datetime]:
     return found
 
 
-def restorable(records: Iterable[Image]) -> Sequence[Content]:
-    """The content of images that wait for the end of their delay."""
-    return [
-        image.content
-        for image in records
-        if image.deleted_from is not None and image.content is not None
+def restorable(records: Iterable[Image]) -> Sequence[Image]:
+    """The images that wait for the end of their delay, those that were deleted first before."""
+    found = [image for image in records if image.deleted_from is not None and image.since]
+    return sorted(found, key=lambda image: (image.since, image.id))
+
+
+def damaged_images(records: Iterable[Image]) -> Sequence[DamagedImage]:
+    """The images in use whose data is damaged."""
+    found = [
+        DamagedImage(image.id, image.damage)
+        for image in sorted(records, key=lambda image: image.id)
+        if image.damage is not None and is_damaged(image)
     ]
+    return found[:MAX_DAMAGED_LISTED]
 
 
 def blob_usage(ledger: Iterable[Blob]) -> Sequence[BlobUsage]:
