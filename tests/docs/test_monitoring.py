@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from support.monitoring import (
     families_in,
 )
 
+QUESTIONS = RUNBOOKS.with_name("answer-questions-at-night.md")
 FAMILIES = {family.name for family in all_families()}
 PANELS = dashboard()["panels"]
 SECTIONS: dict[str, str] = dict(
@@ -75,9 +77,10 @@ def test_every_runbook_has_an_alert() -> None:
     assert set(re.findall(r"\]\(#(\w+)\)", text)) <= {name.lower() for name in SECTIONS}
 
 
-def test_runbooks_name_families_that_there_are() -> None:
+@pytest.mark.parametrize("page", [RUNBOOKS, QUESTIONS], ids=lambda page: page.stem)
+def test_pages_name_families_that_there_are(page: Path) -> None:
     """Each one can be found."""
-    named = families_in(RUNBOOKS.read_text(encoding="utf-8"))
+    named = families_in(page.read_text(encoding="utf-8"))
 
     assert named
     assert named <= FAMILIES
