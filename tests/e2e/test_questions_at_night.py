@@ -23,12 +23,13 @@ import pytest
 
 from imaged.catalogs.postgresql.driver import migrate_postgresql
 from support.command import ServerProcess, Workspace, blobs, imaged, serving
-from support.page_examples import ROOT, blocks
+from support.page_claims import typed_in
+from support.page_examples import ROOT
 from support.ports import reserve_port
 from support.postgresql import Server
 from support.waiting import wait_until
 
-PAGE = ROOT / "docs/how-to/answer-questions-at-night.md"
+PAGE = "docs/how-to/answer-questions-at-night.md"
 HERE = "tests/e2e/test_questions_at_night.py"
 PLACE = "127.0.0.1:9293"  # where the page has the metrics
 SOURCES = ("log", "imaged", "metrics")
@@ -312,8 +313,8 @@ class Night:
 
     def _type(self, command: str) -> str:
         """What the shell prints, after what the page tells to type into it first."""
-        (preparation,) = [block for block in blocks(PAGE) if block.mark.endswith(HERE)]
-        lines = [step.command.removeprefix("$ ") for step in preparation.steps]
+        preparation = [step for block in typed_in(HERE, PAGE) for step in block.steps]
+        lines = [step.command.removeprefix("$ ") for step in preparation]
         logs = sorted(self.folder.glob("*.*.log"))
         (self.folder / "imaged.log").write_text("".join(log.read_text() for log in logs))
         script = "\n".join([*lines, command]).replace(PLACE, self._metrics)
@@ -446,7 +447,7 @@ def questions() -> Mapping[str, Mapping[str, Sequence[str]]]:
     """The commands that the page has for each question, by source."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in PAGE.read_text(encoding="utf-8").splitlines()
+        for line in (ROOT / PAGE).read_text(encoding="utf-8").splitlines()
         if line.startswith("|") and "?" in line
     ]
     return {
