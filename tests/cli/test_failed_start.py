@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from imaged.config.model import SECTIONS
+from references.mistakes import FILE_NAME, examples
 from support.command import Workspace
 from support.daemon import clean_environment
 from support.imaged_process import IMAGED
@@ -33,11 +35,29 @@ def test_a_mistake_in_the_configuration_is_exit_code_78(workspace: Workspace, co
     assert workspace.imaged("pending").returncode == 1
 
 
+def test_a_start_says_what_the_page_of_mistakes_says(workspace: Workspace) -> None:
+    """One mistake of each section: the answer is the same, with the path of the file."""
+    of_sections = {(one.problem.key or "").partition(".")[0]: one for one in examples()}
+    assert of_sections.keys() >= SECTIONS.keys()
+
+    for example in of_sections.values():
+        workspace.file.write_text(example.text)
+        done = workspace.imaged("serve")
+
+        where = f"Error: {workspace.file}{example.answer.removeprefix(FILE_NAME)}"
+        assert done.returncode == EX_CONFIG, example.text
+        assert " ".join(where.split()) in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[auth]\nmethod = 'token'\ntoken_file = '/nowhere'", "The token file /nowhere"),
-        ("[fetch]\nca_file = '/nowhere'", "fetch.ca_file"),
+        (
+            "[auth]\nmethod = 'token'\ntoken_file = '/nowhere'",
+            "auth.token_file: The token file",
+        ),
+        ("[metrics]\ntoken_file = '/nowhere'", "metrics.token_file: The token file /nowhere"),
+        ("[fetch]\nca_file = '/nowhere'", "fetch.ca_file: The certificates in /nowhere"),
         (f"{NO_BUCKET}access_key_file = '/nowhere'\nsecret_key_file = '/nowhere'", "'cloud'"),
         ("[metrics]\nbind = ['unix:{folder}/imaged.toml']", "Cannot listen on unix:"),
     ],

@@ -87,7 +87,11 @@ WRONG = [
     (f"{BUCKET}read_timeout = '0'", "stores.local.read_timeout", "more than 0"),
     (f"{BUCKET}attempts = 0", "stores.local.attempts", "1 or more"),
     (f"{BUCKET}access_key_file = '/k'", "stores.local.secret_key_file", "must be set"),
-    ("[stores.local]\ntype = 's3'\nbucket = ''", "stores.local.bucket", "the name of a bucket"),
+    (
+        "[stores.local]\ntype = 's3'\nbucket = ''",
+        "stores.local.bucket",
+        "3 to 255 letters",
+    ),
     ("[auth]\nmethod = 'keystone'", "auth.method", "must be 'none' or 'token'"),
     ("[auth]\nmethod = 'token'", "auth.token_file", "must be set"),
     ("[metrics]\nbind = ['api']", "metrics.token_file", "must be set"),
@@ -130,6 +134,14 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     problems = problems_of(tmp_path, "\n".join(f"{key}\n{body}" for key, body in sections.items()))
 
     assert len(sections) == len(problems)
+
+
+def test_the_system_chooses_ports_that_differ(tmp_path: Path) -> None:
+    """Port 0 may be there twice; no other address may."""
+    fixed, chosen = "'127.0.0.1:9292'", "'127.0.0.1:0'"
+    text = f"[metrics]\nbind = [{chosen}, {fixed}]\n[api]\nbind = [{chosen}, {fixed}, {chosen}]"
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.startswith("metrics.bind: must not have an address twice")
 
 
 def test_drop_ins_come_later_and_by_name(tmp_path: Path) -> None:

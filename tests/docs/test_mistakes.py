@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
+import imaged
 from imaged.config.model import SECTIONS
 from references.mistakes import Example, examples
 
 REMEDY = re.compile(
     r"must|write|did you mean '\w+'\?|remove it, or install|add it|name a file|use a-z|[Cc]hoose"
 )
+#: There is none, or it is a name that is told as the key, or a secret.
 WITHOUT_VALUE = re.compile(
     r"does not know|is missing|must be set|is a secret|contains a password|not valid TOML"
-    r"|a valid name|the same (folder|bucket|place)"
+    r"|a valid name"
 )
+SOURCES = Path(imaged.__file__).parent
+CHECKS = [*(SOURCES / "config").glob("*.py"), SOURCES / "units.py"]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +49,26 @@ def test_each_section_has_its_mistakes(shown: Sequence[Example]) -> None:
         told = [one for one in shown if (one.problem.key or "").startswith(f"{section}.")]
         assert any("does not know this setting" in one.answer for one in told)
         assert any("must" in one.answer and one.problem.value for one in told)
+
+
+def sentences() -> Iterator[str]:
+    """What the checks of settings say, without the values in between: the longest part."""
+    for file in CHECKS:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            match node:
+                case ast.Call(ast.Name("ValueError" | "WrongSetting"), [*_, said]):
+                    parts = said.values if isinstance(said, ast.JoinedStr) else [said]
+                    texts = [part.value for part in parts if isinstance(part, ast.Constant)]
+                    yield from sorted(map(str, texts), key=len)[-1:]
+
+
+def test_no_kind_of_mistake_is_left_out(shown: Sequence[Example]) -> None:
+    """Each sentence of each check has a row."""
+    said = "\n".join(one.problem.what for one in shown)
+    known = set(sentences())
+
+    assert len(known) > 20
+    assert {one for one in known if one not in said} == set()
 
 
 def test_each_answer_names_file_line_value_and_remedy(shown: Sequence[Example]) -> None:

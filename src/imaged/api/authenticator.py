@@ -123,7 +123,10 @@ def _read(path: Path) -> Mapping[str, Caller]:
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TokenFileInvalid(f"The token file {path} cannot be read: {error}.") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise TokenFileInvalid(
+            f"The token file {path} cannot be read: {why}. `imaged token` prints entries for it."
+        ) from error
     entries = tables.pop("token", [])
     if tables or not isinstance(entries, list):
         raise TokenFileInvalid(f"The token file {path} may hold [[token]] entries only.")
@@ -151,7 +154,9 @@ def _read_token(path: Path) -> bytes:
         token = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not ASCII"
-        raise TokenFileInvalid(f"The token file {path} cannot be read: {why}.") from error
+        raise TokenFileInvalid(
+            f"The token file {path} cannot be read: {why}. `openssl rand -hex 32` makes a token."
+        ) from error
     if len(token) < MIN_TOKEN_LENGTH or len(token.split()) != 1:
         raise TokenFileInvalid(
             f"The token file {path} must hold one token of {MIN_TOKEN_LENGTH} characters or more, "

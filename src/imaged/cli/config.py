@@ -138,7 +138,7 @@ def _width() -> int | None:
 @click.option(
     "--settings-only",
     is_flag=True,
-    help="Check what a reload reads: settings and token files. No catalog or store is opened.",
+    help="Check what a reload reads: settings, tokens, certificates. It opens no catalog or store.",
 )
 @json_option
 def check_config(file: Path | None, *, settings_only: bool, as_json: bool) -> int:
@@ -192,9 +192,9 @@ def log_in_journal(problems: Sequence[Problem]) -> bool:
 
 
 def _check_files(config: Config) -> tuple[list[Problem], list[str]]:
-    from imaged.daemon.preflight import find_token_problems
+    from imaged.daemon.preflight import find_file_problems
 
-    return list(find_token_problems(config)), []
+    return list(find_file_problems(config)), []
 
 
 def _check_backends(config: Config) -> tuple[list[Problem], list[str]]:

@@ -52,9 +52,10 @@ def run_daemon(
 
     import anyio
 
-    from imaged.config import Config, ConfigInvalid, load
+    from imaged.config import Config, ConfigInvalid, find_sources, load
     from imaged.core.errors import ImagedError
     from imaged.daemon.daemon import Daemon
+    from imaged.daemon.preflight import find_file_problems
     from imaged.daemon.systemd import SystemdNotifier
     from imaged.process import lowest_priority, tune_malloc
     from imaged.server.listeners import ActivatedSockets
@@ -62,7 +63,11 @@ def run_daemon(
 
     def read_config() -> Config:
         config = load(file).with_json_log() if as_json else load(file)
-        return config if roles is None else config.with_roles(roles)
+        config = config if roles is None else config.with_roles(roles)
+        if problems := list(find_file_problems(config)):
+            sources = find_sources(file)
+            raise ConfigInvalid([sources.locate(one) for one in problems])
+        return config
 
     notifier, activated = SystemdNotifier(), ActivatedSockets()
     try:

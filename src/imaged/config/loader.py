@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from imaged.config.model import SECTIONS, Config, KeyPath
 from imaged.config.problems import ConfigInvalid, Mistake, Problem, describe_error, unknown_key
 from imaged.config.secrets import misplaced_secrets, read_credentials
 from imaged.config.stores import StoresSection, overlaps
-from imaged.config.types import API_ADDRESSES
+from imaged.config.types import API_ADDRESSES, is_fixed
+from imaged.server.settings import Address
 
 _UNAUTHENTICATED_ADDRESS = (
     "{address} can be reached from the network, and auth.method is none: every client would be an "
@@ -41,7 +42,12 @@ _METRICS_OPEN_TO_ALL = (
 
 _EXPORT_OVERLAPS_STORE = (
     "the destination {name} and the store {store} must not be in the same place, or one in the "
-    "other: an exported file could be mistaken for an image there"
+    'other: an exported file could be mistaken for an image there; here it is "{place}"'
+)
+
+_ADDRESS_TWICE = (
+    'must not have an address twice, nor one of api.bind ("api" in metrics.bind stands for those); '
+    'here it is "{address}"'
 )
 
 
@@ -179,12 +185,31 @@ def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, 
             if not address.is_local_only
         ]
     metrics = sections.get("metrics")
+    if api and metrics:
+        found += _repeated_addresses({"api": api.bind, "metrics": metrics.bind})
     if metrics and API_ADDRESSES in metrics.bind and not metrics.token_file:
         found.append((("metrics", "token_file"), _METRICS_OPEN_TO_ALL))
     stores, exports = sections.get("stores"), sections.get("exports")
     if stores and exports:
         found += [
-            (("exports", name), _EXPORT_OVERLAPS_STORE.format(name=name, store=store))
+            (
+                ("exports", name),
+                _EXPORT_OVERLAPS_STORE.format(
+                    name=name, store=store, place=exports.by_name[name].place
+                ),
+            )
             for name, store in overlaps(exports, stores)
         ]
     return found
+
+
+def _repeated_addresses(
+    binds: Mapping[str, Sequence[Address | str]],
+) -> Iterator[tuple[KeyPath, str]]:
+    """Each address that a second listener could not have. ``binds``: by section."""
+    seen: set[Address | str] = set()
+    for section, addresses in binds.items():
+        for address in addresses:
+            if address in seen and is_fixed(address):
+                yield (section, "bind"), _ADDRESS_TWICE.format(address=address)
+            seen.add(address)

@@ -46,6 +46,11 @@ class FilesystemBaseSection(Section):
         "0600", "Permissions of the files; folders get matching execute bits."
     )
 
+    @property
+    def place(self) -> str:
+        """Where the bytes are, for people."""
+        return str(self.path)
+
     def is_same_place(self, other: FilesystemBaseSection) -> bool:
         """Whether one folder is the other, or lies in it."""
         here, there = self.path.resolve(), other.path.resolve()
@@ -109,6 +114,11 @@ class S3BaseSection(Section):
             given, missing = ("access", "secret") if has_access else ("secret", "access")
             raise WrongSetting(f"{missing}_key_file", f"must be set, because the {given} key is")
         return self
+
+    @property
+    def place(self) -> str:
+        """Where the bytes are, for people."""
+        return f"{self.bucket}/{self.prefix}"
 
     def is_same_place(self, other: S3BaseSection) -> bool:
         """Whether both keep the same objects."""
@@ -177,11 +187,15 @@ class StoresSection(Section):
             match here, there:
                 case (FilesystemSection(), FilesystemSection()) if here.is_same_place(there):
                     raise WrongSetting(
-                        other, f"must not have the same folder as {one}, or one in the other"
+                        other,
+                        f"must not have the same folder as {one}, or one in the other; here it is "
+                        f'"{there.place}"',
                     )
                 case (S3Section(), S3Section()) if here.is_same_place(there):
                     raise WrongSetting(
-                        other, f"must not have the same bucket and the same prefix as {one}"
+                        other,
+                        f"must not have the same bucket and the same prefix as {one}; here it is "
+                        f'"{there.place}"',
                     )
         return self
 

@@ -122,6 +122,11 @@ def parse_address(text: object) -> Address:
     return TcpAddress(found["v6"] or found["host"], int(found["port"]))
 
 
+def is_fixed(address: Address | str) -> bool:
+    """Whether only one listener can have it: the system chooses another port 0 each time."""
+    return not isinstance(address, TcpAddress) or address.port != 0
+
+
 def parse_metrics_address(text: object) -> Address | str:
     """Return the address, or "api"; ValueError names the allowed forms."""
     if text == API_ADDRESSES:
@@ -215,7 +220,7 @@ def _check_endpoint(url: str) -> str:
 
 def _check_bucket(name: str) -> str:
     if _BUCKET.fullmatch(name) is None:
-        raise ValueError('must be the name of a bucket: letters, digits, ".", "_" and "-"')
+        raise ValueError('must be a name of 3 to 255 letters, digits, ".", "_" and "-"')
     return name
 
 

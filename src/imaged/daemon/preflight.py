@@ -46,11 +46,7 @@ async def find_problems(
         problems.append(Problem("catalog", "catalog.url", str(error)))
     else:
         problems += await _find_in_new_catalog(config)
-    problems += find_token_problems(config)
-    try:
-        build_fetcher(config)
-    except CertificatesRefused as error:
-        problems.append(Problem("certificates", "fetch.ca_file", str(error)))
+    problems += find_file_problems(config)
     try:
         load_import_checks()
     except ImportCheckRefused as error:
@@ -58,10 +54,12 @@ async def find_problems(
     return problems
 
 
-def find_token_problems(config: Config) -> Iterator[Problem]:
-    """Yield the problems of the files that a reload reads beside the settings."""
+def find_file_problems(config: Config) -> Iterator[Problem]:
+    """Yield the problems of files that settings name and only an operator can correct: of tokens
+    that these roles read, and of certificates.
+    """
     files: list[tuple[str, str, Callable[[Path], object]]] = []
-    if config.auth.method == "token":
+    if config.auth.method == "token" and "api" in config.daemon.roles:
         files.append(("auth.token_file", config.auth.token_file, TokenFile))
     if config.metrics.token_file:
         files.append(("metrics.token_file", config.metrics.token_file, BearerToken))
@@ -70,6 +68,10 @@ def find_token_problems(config: Config) -> Iterator[Problem]:
             read(Path(file))
         except TokenFileInvalid as error:
             yield Problem("tokens", setting, str(error))
+    try:
+        build_fetcher(config)
+    except CertificatesRefused as error:
+        yield Problem("certificates", "fetch.ca_file", str(error))
 
 
 async def _find_in_places(

@@ -121,7 +121,10 @@ class CertificatesRefused(ImagedError):
     needs_correction = True
 
     def __init__(self, path: Path | None, error: OSError) -> None:
-        super().__init__(f"fetch.ca_file, {path}, cannot be used: {error.strerror or error}.")
+        super().__init__(
+            f"The certificates in {path} cannot be used: {error.strerror or error}. Name a file "
+            "with certificates of authorities in PEM."
+        )
 
 
 class TaskDependencies:
