@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -53,6 +54,15 @@ async def test_several_processes_on_one_file(catalog: SqlCatalog, path: Path) ->
     await catalog_stress_process.hammer(f"sqlite:///{path}")
 
     await audit(catalog)
+
+
+async def test_the_daemon_can_write_what_root_creates(path: Path) -> None:
+    """The owner of the folder gets the file. Other users than root have nothing to give away."""
+    daemon = 12345 if os.geteuid() == 0 else os.geteuid()
+    os.chown(path.parent, daemon, -1)
+
+    async with opened(path):
+        assert {file.stat().st_uid for file in path.parent.iterdir()} == {daemon}
 
 
 async def test_processes_that_start_at_the_same_moment(path: Path) -> None:

@@ -25,7 +25,12 @@ from imaged.catalogs.migrations import (
     require_idle,
 )
 from imaged.catalogs.sqlite.driver import has_tables, path_of
-from imaged.catalogs.sqlite.engine import DatabaseBusy, make_engine, run_transaction
+from imaged.catalogs.sqlite.engine import (
+    DatabaseBusy,
+    create_for_daemon,
+    make_engine,
+    run_transaction,
+)
 from imaged.catalogs.tables import instances
 from imaged.core.errors import CatalogError, CatalogExists
 
@@ -82,6 +87,7 @@ async def _in_postgresql(
 
 def _in_sqlite(path: Path, work: Callable[[Connection], T]) -> T:
     """Run a transaction that has the lock of writers from its beginning."""
+    create_for_daemon(path)
     engine = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
     try:
         while True:

@@ -40,6 +40,7 @@ from imaged.catalogs.sqlite.engine import (
     BUSY_TIMEOUT_SECONDS,
     LONG_LOG_BYTES,
     DatabaseBusy,
+    create_for_daemon,
     make_engine,
     run_transaction,
     shorten_log,
@@ -263,6 +264,7 @@ def migrate_once(path: Path, *, contract: bool = False) -> Migration:
     """
     if not path.parent.is_dir():
         raise CatalogError(f"The catalog {path} cannot be opened: its folder is missing.")
+    create_for_daemon(path)
     engine = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
     try:
         return run_transaction(engine, path, partial(migrations.apply_steps, contract=contract))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from imaged.core.limits import MIB
 
 T = TypeVar("T")
 
+ROOT_UID = 0
 BUSY_TIMEOUT_SECONDS = 0.1  # then check whether the caller still waits
 BUSY_PAUSE_SECONDS = 0.005  # for errors that bypass SQLite's own busy timeout
 PAGES, FEW_PAGES = -2000, 10  # pages in memory before some are written: SQLite's default, and fewer
@@ -67,6 +69,22 @@ def make_engine(
     event.listen(engine, "connect", partial(_set_up, long_log_bytes=long_log_bytes))
     event.listen(engine, "begin", partial(_begin, statement=begin))
     return engine
+
+
+def create_for_daemon(path: Path) -> None:
+    """If this is root, create an empty file for the owner of its folder, unless there is one: a
+    daemon could not write root's. Raises CatalogError.
+    """
+    if os.geteuid() != ROOT_UID:
+        return
+    try:
+        folder = path.parent.stat()
+        path.touch(exist_ok=False)
+        os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise CatalogError(f"The catalog {path} cannot be made: {error.strerror}.") from error
 
 
 def run_transaction(engine: Engine, path: Path, work: Transaction[T]) -> T:
