@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import anyio
 import pytest
 import pytest_asyncio
 
@@ -249,6 +250,18 @@ async def test_an_answer_without_a_result_is_no_success(
     assert proxy.calls.count(call) == 1 if succeeded else call in proxy.calls
 
 
+async def test_a_part_that_nothing_has_stored_ends_the_write(
+    store: S3Store, proxy: FaultProxy
+) -> None:
+    """Not every server refuses to complete an upload with a part that it does not have."""
+    proxy.plan = fail("upload_part", 0, Fault.PAGE)
+
+    with pytest.raises(StoreError, match="an answer without ETag: check that its endpoint"):
+        await store.put(new_key(), body(DATA))
+
+    assert "complete_multipart_upload" not in proxy.calls
+
+
 @pytest.mark.parametrize(
     ("write_id", "size_bytes"), [(UUID(int=2), len(SMALL)), (UUID(int=1), len(SMALL) - 1)]
 )
@@ -302,7 +315,7 @@ async def test_a_list_that_does_not_advance_is_an_error(
         await door.write_unfinished(new_key(), b"half")
     proxy.plan = fail(call, number, Fault.SAME_PAGE, for_ever=True)
 
-    with pytest.raises(StoreError, match="do not advance"):
+    with anyio.fail_after(15), pytest.raises(StoreError, match="do not advance"):
         await all_keys(store)
 
     assert proxy.calls.count(call) <= 2
