@@ -93,6 +93,17 @@ async def test_conditions_of_reads(
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("condition", [{"if-match": '"a"'}, {"if-none-match": "*"}])
+@pytest.mark.parametrize(("path", "status"), [("/", 300), ("/v2", 302)])
+async def test_a_condition_on_an_answer_that_is_no_success(
+    service: Service, path: str, status: int, condition: dict[str, str]
+) -> None:
+    """It is ignored (RFC 9110, 13.2.1): otherwise the client would not get its answer."""
+    reply = await service.call("GET", path, headers=condition)
+    assert reply.status == status
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("headers", "status"), [({"if-none-match": "*"}, 204), ({"if-match": "*"}, 412)]
 )
