@@ -13,7 +13,16 @@ or from a backup. So such a task waits for a long time before it is ended.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -24,6 +33,7 @@ import structlog
 
 from imaged.core.errors import (
     ExportError,
+    ImagedError,
     ScratchError,
     SecretKeyUnavailable,
     SecretUnreadable,
@@ -54,6 +64,16 @@ NO_KEY = (
     "No server has been able to read the secret that came with the task for {time}: the key that "
     "encrypted it is missing. Create the task again."
 )
+
+
+class CleanupTimedOut(ImagedError):
+    """A folder or bucket did not answer while leftovers were listed or removed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"It did not answer within {CLEANUP_TIMEOUT.total_seconds():g} s: check its disk, or "
+            "the network to it."
+        )
 
 
 class LeftoverCleaner:
@@ -87,10 +107,8 @@ class LeftoverCleaner:
     async def _sweep(self, place: str, sweep: Callable[[], Awaitable[None]]) -> None:
         try:
             await sweep()
-        except (ExportError, ScratchError) as error:
+        except (ExportError, ScratchError, CleanupTimedOut) as error:
             self._note(place, str(error))
-        except TimeoutError:
-            self._note(place, f"It did not answer within {CLEANUP_TIMEOUT.total_seconds():g} s.")
         else:
             self._problems[place].set("")
 
@@ -99,7 +117,7 @@ class LeftoverCleaner:
             log.warning("sweep.failed", place=place, error=trouble)
 
     async def _sweep_scratch(self) -> None:
-        with anyio.fail_after(CLEANUP_TIMEOUT.total_seconds()):
+        with limit_call():
             found = await self._scratch.attempts()
         if found:
             for attempt in {*found} - {*await self._catalog.list_attempts()}:
@@ -107,12 +125,12 @@ class LeftoverCleaner:
                 await self.postponed.try_item(f"scratch/{attempt}", removing)
 
     async def _remove_scratch(self, attempt: UUID) -> None:
-        with anyio.fail_after(CLEANUP_TIMEOUT.total_seconds()):
+        with limit_call():
             await self._scratch.remove(attempt)
         log.info("scratch.swept", attempt=str(attempt))
 
     async def _sweep_exports(self, destination: Destination) -> None:
-        with anyio.fail_after(CLEANUP_TIMEOUT.total_seconds()):
+        with limit_call():
             leftovers = await destination.leftovers()
         for task_id, since in self._found_since(destination.name, leftovers).items():
             removing = partial(self._remove_export, destination, task_id, since)
@@ -126,7 +144,7 @@ class LeftoverCleaner:
     async def _remove_export(self, destination: Destination, task_id: str, since: float) -> None:
         if not await self._is_over(task_id, since):
             return
-        with anyio.fail_after(CLEANUP_TIMEOUT.total_seconds()):
+        with limit_call():
             await destination.remove(task_id)
         log.debug("export.swept", destination=destination.name, task_id=task_id)
 
@@ -135,6 +153,16 @@ class LeftoverCleaner:
             return (await self._catalog.get_task(task_id)).is_final
         except TaskNotFound:
             return anyio.current_time() - since >= UNKNOWN_TASK_GRACE.total_seconds()
+
+
+@contextmanager
+def limit_call() -> Iterator[None]:
+    """Limit one call to a place to ``CLEANUP_TIMEOUT``. Raises CleanupTimedOut."""
+    try:
+        with anyio.fail_after(CLEANUP_TIMEOUT.total_seconds()):
+            yield
+    except TimeoutError:
+        raise CleanupTimedOut from None
 
 
 @dataclass(slots=True)

@@ -462,7 +462,10 @@ async def test_a_place_that_hangs_holds_up_no_other(
             await anyio.sleep(60)
 
     assert not shelf.unfinished
-    assert [text for text in [*cleaner.troubles, *cleaner.postponed.troubles] if place in text]
+    listed = [f"{name}: {text}" for name, text in cleaner.troubles.items()]
+    (told,) = [*listed, *cleaner.postponed.troubles]
+    assert place in told
+    assert "It did not answer within 60 s: check its disk" in told
 
 
 # destinations that hang
