@@ -10,6 +10,7 @@ from pathlib import Path
 
 from references import (
     calls,
+    clients,
     commands,
     errors,
     formats,
@@ -28,6 +29,7 @@ DOCS = Path(__file__).parent
 REFERENCE: Mapping[str, Callable[[], str]] = {
     "reference/api.md": calls.reference,
     "reference/cli.md": commands.reference,
+    "reference/clients.md": clients.reference,
     "reference/configuration.md": settings.reference,
     "reference/errors.md": errors.reference,
     "reference/formats.md": formats.reference,

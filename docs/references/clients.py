@@ -1,0 +1,260 @@
+"""Makes the page of clients: what each asks of the Image API, and what of that is answered.
+
+Whether a call is answered comes from the application's paths. What a client asks is from running it
+(``tests/interop/test_clients.py``), or from its source in the version that is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from references.calls import CALLS, IMAGE, TASK
+from references.markdown import MADE, code, table
+
+_HEAD = f"""\
+# Clients
+
+{MADE}
+
+For operators and users who want to know whether their tools work with imaged: how each client
+signs in, and what it asks of the OpenStack Image API v2. [Calls](api.md) has the details of each.
+
+imaged authenticates by a [file of tokens](../how-to/authenticate.md), or not at all. **It does not
+speak Keystone yet**, and a client that signs in through Keystone cannot use it.
+"""
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client, in the version that was run or read, and whether it can be used."""
+
+    version: str
+    today: str
+    is_run: bool = True
+
+
+CLIENTS: Mapping[str, Client] = {
+    "`openstack image`": Client(
+        "python-openstackclient 10.5.0",
+        "works: `OS_AUTH_TYPE=none` and `OS_ENDPOINT`, or a cloud of `clouds.yaml`; with a token "
+        "`OS_AUTH_TYPE=admin_token`, `OS_TOKEN`, and an `OS_ENDPOINT` that ends with `/v2`",
+    ),
+    "openstacksdk": Client("openstacksdk 4.22.0", "works: the same types of authentication"),
+    "`glance`": Client(
+        "python-glanceclient 4.13.0",
+        "works: `--os-image-url` and `--os-auth-token`, any word where imaged wants no token",
+    ),
+    "gophercloud": Client(
+        "gophercloud 2.14.0",
+        "works in programs that make a service client themselves, from an endpoint and a "
+        "token; `openstack.Authenticate` needs Keystone",
+        is_run=False,
+    ),
+    "Nova": Client(
+        "nova 34.0.0",
+        "needs Keystone: it passes on the token of its user, which Keystone made",
+        is_run=False,
+    ),
+    "Terraform, OpenTofu": Client(
+        "terraform-provider-openstack 3.4.0",
+        "needs Keystone: the provider signs in before it does anything",
+        is_run=False,
+    ),
+    "Packer": Client(
+        "packer-plugin-openstack 1.1.4", "needs Keystone, and Nova to build on", is_run=False
+    ),
+    "`imaged push`, `pull` …": Client(
+        "of this version", "works: `imaged login`, `IMAGED_URL` and `IMAGED_TOKEN`, `clouds.yaml`"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something that clients ask for, and by what; an empty text: this client never does."""
+
+    what: str
+    calls: tuple[tuple[str, str], ...]
+    openstack: str = ""  # subcommands of `openstack image`
+    glance: str = ""  # subcommands of `glance`
+    openstacksdk: str = ""  # methods of `connection.image`
+    gophercloud: str = ""  # functions below `openstack/image/v2`
+    nova: bool = False
+    terraform: bool = False
+    packer: bool = False
+    imaged: str = ""  # commands
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether imaged has all of its calls."""
+        return CALLS.keys() >= {*self.calls}
+
+
+MEMBERS = f"{IMAGE}/members"
+
+OPERATIONS = (
+    Operation(
+        "list images, with filters",
+        (("GET", "/v2/images"),),
+        "list", "image-list", "images", "images.List",
+        nova=True, terraform=True, packer=True, imaged="ls",
+    ),
+    Operation(
+        "show an image",
+        (("GET", IMAGE),),
+        "show", "image-show", "get_image", "images.Get",
+        nova=True, terraform=True, packer=True, imaged="show",
+    ),
+    Operation(
+        "make a record, then upload its data",
+        (("POST", "/v2/images"), ("PUT", f"{IMAGE}/file")),
+        "create", "image-create, image-upload", "create_image", "images.Create, imagedata.Upload",
+        nova=True, terraform=True, imaged="push",
+    ),
+    Operation(
+        "download",
+        (("GET", f"{IMAGE}/file"),),
+        "save", "image-download", "download_image", "imagedata.Download", nova=True, imaged="pull",
+    ),
+    Operation(
+        "change properties, visibility, protection",
+        (("PATCH", IMAGE),),
+        "set, unset", "image-update", "update_image", "images.Update",
+        nova=True, terraform=True, packer=True, imaged="set",
+    ),
+    Operation(
+        "delete",
+        (("DELETE", IMAGE),),
+        "delete", "image-delete", "delete_image", "images.Delete",
+        nova=True, terraform=True, packer=True, imaged="rm",
+    ),
+    Operation(
+        "set and remove a tag",
+        (("PUT", f"{IMAGE}/tags/{{tag}}"), ("DELETE", f"{IMAGE}/tags/{{tag}}")),
+        "set --tag, unset --tag", "image-tag-update, image-tag-delete", "add_tag, remove_tag",
+    ),
+    Operation(
+        "deactivate, reactivate",
+        (("POST", f"{IMAGE}/actions/deactivate"), ("POST", f"{IMAGE}/actions/reactivate")),
+        "set --deactivate, set --activate", "image-deactivate, image-reactivate",
+        "deactivate_image, reactivate_image",
+    ),
+    Operation(
+        "import from a URL, or from staged data",
+        (("POST", f"{IMAGE}/import"), ("PUT", f"{IMAGE}/stage"), ("GET", "/v2/info/import")),
+        "import, stage, import info", "image-import, image-stage, import-info",
+        "import_image, stage_image, get_import_info", "imageimport.Create, imagedata.Stage",
+        terraform=True, packer=True,
+    ),
+    Operation(
+        "list stores",
+        (("GET", "/v2/info/stores"),),
+        "stores list", "stores-info", "stores",
+    ),
+    Operation(
+        "tasks: list, show, create",
+        (("GET", "/v2/tasks"), ("GET", TASK), ("POST", "/v2/tasks")),
+        "task list, task show", "task-list, task-show, task-create",
+        "tasks, get_task, create_task", "tasks.List, tasks.Get, tasks.Create",
+    ),
+    Operation(
+        "tasks of an image", (("GET", f"{IMAGE}/tasks"),), "", "image-tasks", "image_tasks",
+    ),
+    Operation(
+        "schemas",
+        (("GET", "/v2/schemas/image"), ("GET", "/v2/schemas/images")),
+        "", "explain", "get_image_schema, get_images_schema", nova=True,
+    ),
+    Operation(
+        "give the place of the data, instead of the data",
+        (("POST", f"{IMAGE}/locations"),),
+        "", "add-location", "add_image_location",
+    ),
+    Operation(
+        "share an image with a project",
+        tuple((method, MEMBERS) for method in ("GET", "POST")),
+        "add project, remove project, member list",
+        "member-create, member-update, member-delete, member-list",
+        "add_member, update_member, remove_member, members",
+        "members.Create, members.Update, members.Delete, members.List",
+        terraform=True, packer=True,
+    ),
+    Operation(
+        "read where the data is", (("GET", f"{IMAGE}/locations"),), "", "", "image_locations",
+    ),
+    Operation("usage and quota of a project", (("GET", "/v2/info/usage"),), "", "usage"),
+    Operation(
+        "remove the copy in one store",
+        (("DELETE", "/v2/stores/{store_id}/{image_id}"),),
+        "delete --store", "stores-delete", "delete_image",
+    ),
+    Operation(
+        "the cache of a server",
+        (("GET", "/v2/cache"), ("PUT", "/v2/cache/{image_id}"), ("DELETE", "/v2/cache")),
+        "", "cache-list, cache-queue, cache-clear", "get_image_cache, queue_image, clear_cache",
+    ),
+    Operation(
+        "definitions of metadata",
+        (("GET", "/v2/metadefs/namespaces"),),
+        "metadef namespace list", "md-namespace-list", "metadef_namespaces",
+    ),
+)  # fmt: skip
+
+
+_THERE = """\
+## What is there
+
+A name in a cell is how this client asks for it; ●: the client does so by itself; an empty cell: it
+never does. `imaged show` also asks for the history of an image, which is ours alone.
+"""
+
+_NOT_THERE = """\
+## What is not there
+
+These calls get 404, or 405 where only another method is there. Until then: `visibility` (`public`,
+`community`) shares images, `imaged quota` sets and shows quotas, and a task of the type `clone`
+makes a copy in another store. The import method `copy-image`, of which Nova makes use where Glance
+has several stores, gets 400.
+"""
+
+_COLUMNS = (
+    "", "`openstack image …`", "`glance …`", "openstacksdk", "gophercloud", "Nova", "Terraform",
+    "Packer", "`imaged …`",
+)  # fmt: skip
+
+
+def reference() -> str:
+    """The page: which client can sign in, and what is answered."""
+    return "\n".join(
+        [
+            _HEAD,
+            table(("client", "version", "today", "known from"), _sign_in()),
+            _THERE,
+            table(_COLUMNS, _rows(is_answered=True)),
+            _NOT_THERE,
+            table(_COLUMNS, _rows(is_answered=False)),
+        ]
+    )
+
+
+def _sign_in() -> Iterator[tuple[str, str, str, str]]:
+    for name, client in CLIENTS.items():
+        yield name, client.version, client.today, "tests" if client.is_run else "its source"
+
+
+def _rows(*, is_answered: bool) -> Iterator[tuple[str, ...]]:
+    for one in OPERATIONS:
+        if one.is_answered is is_answered:
+            names = (one.openstack, one.glance, one.openstacksdk, one.gophercloud)
+            uses = (one.nova, one.terraform, one.packer)
+            yield (
+                one.what,
+                *(_names(text) for text in names),
+                *("●" if does else "" for does in uses),
+                _names(one.imaged),
+            )
+
+
+def _names(text: str) -> str:
+    return ", ".join(code(name) for name in text.split(", ")) if text else ""
