@@ -15,8 +15,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from imaged.catalogs.backup import copy_privately, give_to
+from imaged.catalogs.backup import copy_privately
 from imaged.catalogs.connect import open_catalog
+from imaged.catalogs.sqlite.engine import give_to
 from imaged.config import load
 from imaged.core.backup import Manifest
 from imaged.core.claim import InstanceId

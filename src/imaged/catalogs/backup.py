@@ -25,6 +25,7 @@ from imaged.catalogs.migrations import current_revision, require_idle
 from imaged.catalogs.sqlite.driver import has_tables, path_of
 from imaged.catalogs.sqlite.engine import (
     DatabaseBusy,
+    give_to,
     make_engine,
     run_transaction,
     translated_errors,
@@ -45,7 +46,6 @@ SQLITE_FILE, POSTGRESQL_FILE = "catalog.db", "catalog.dump"
 BUSY_SECONDS = 30  # while another process opens or closes the file
 LIST_ROWS = 1000  # rows in memory at a time
 _SUFFIXES = ("", "-wal", "-shm")  # of SQLite's files; a log without its file spoils another one
-ROOT_UID = 0
 
 _NO_TIME_LIMITS = (
     "SET LOCAL statement_timeout = 0",
@@ -249,15 +249,6 @@ def copy_privately(source: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
     target.touch(0o600, exist_ok=False)
     shutil.copyfile(source, target)
-
-
-def give_to(path: Path, owner: os.stat_result) -> None:
-    """If this is root, give a file, not what a link names, to the owner of another one.
-
-    Raises OSError.
-    """
-    if os.geteuid() == ROOT_UID:
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def flush(path: Path) -> None:

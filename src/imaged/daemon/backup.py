@@ -19,8 +19,9 @@ import anyio
 import structlog
 
 from imaged import DEFAULT_CONFIG_FILE
-from imaged.catalogs.backup import copy_catalog, flush, give_to
+from imaged.catalogs.backup import copy_catalog, flush
 from imaged.catalogs.postgresql.url import files_in_url
+from imaged.catalogs.sqlite.engine import give_to
 from imaged.config import Config, find_sources
 from imaged.config.model import named_files
 from imaged.config.secrets import CREDENTIALS_VARIABLE

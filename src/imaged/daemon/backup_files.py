@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 from anyio import to_thread
 
-from imaged.catalogs.backup import flush, give_to
+from imaged.catalogs.backup import flush
+from imaged.catalogs.sqlite.engine import give_to
 from imaged.core.backup import (
     BACKUP_FORMAT,
     MANIFEST_DIGEST_NAME,

@@ -14,7 +14,6 @@ from pathlib import Path
 import anyio
 
 from imaged.catalogs.backup import (
-    ROOT_UID,
     copy_privately,
     flush,
     require_replaceable,
@@ -22,6 +21,7 @@ from imaged.catalogs.backup import (
 )
 from imaged.catalogs.connect import without_password
 from imaged.catalogs.sqlite.driver import path_of
+from imaged.catalogs.sqlite.engine import ROOT_UID
 from imaged.config import Config, load
 from imaged.config.stores import FilesystemSection
 from imaged.core.backup import (

@@ -78,13 +78,21 @@ def create_for_daemon(path: Path) -> None:
     if os.geteuid() != ROOT_UID:
         return
     try:
-        folder = path.parent.stat()
         path.touch(exist_ok=False)
-        os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)
+        give_to(path, path.parent.stat())
     except FileExistsError:
         return
     except OSError as error:
         raise CatalogError(f"The catalog {path} cannot be made: {error.strerror}.") from error
+
+
+def give_to(path: Path, owner: os.stat_result) -> None:
+    """If this is root, give a file, not what a link names, to the owner of another one.
+
+    Raises OSError.
+    """
+    if os.geteuid() == ROOT_UID:
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def run_transaction(engine: Engine, path: Path, work: Transaction[T]) -> T:
