@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from imaged.cli import context, imaged
+from imaged.cli.status import draw
 from imaged.cli.status_text import Status as Reading
 from imaged.cli.status_text import fact_lines
 from imaged.cli.watch import WatchScreen
@@ -301,7 +302,7 @@ def test_backups_and_what_goes_next(changes: dict[str, Any], line: str) -> None:
     assert line in list(fact_lines(Reading(summary, [], **reading)))
 
 
-def screen_lines(screen: WatchScreen[str], height: int = 25) -> list[str]:
+def screen_lines(screen: WatchScreen[Any], height: int = 25) -> list[str]:
     """What the terminal shows."""
     console = Console(width=80, height=height, color_system=None)
     with console.capture() as capture:
@@ -332,6 +333,18 @@ def test_a_watched_screen_tells_the_age_of_what_it_shows() -> None:
     assert screen_lines(screen) == ["Read 0s ago, every 2s. Ctrl-C ends.", "All is well again."]
     screen.end()
     assert screen_lines(screen) == ["All is well again."]
+
+
+def test_watched_facts_are_folded_below_their_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the output of a single reading."""
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = WatchScreen(draw, timedelta(seconds=2), lambda: 0)
+    screen.show(Reading(BUSY, (), scrub_delay=timedelta(days=1)))
+    lines = screen_lines(screen, height=60)
+    (number,) = (number for number, line in enumerate(lines) if line.startswith("deletion"))
+
+    assert lines[number].endswith("1 of them with")
+    assert lines[number + 1] == f"{'':12}failures; the first is due for 2m"
 
 
 def test_a_watched_screen_keeps_to_the_terminal() -> None:

@@ -25,7 +25,10 @@ LONG_NAMES = ("a name of an image that has no end" * 4, "n" * 90, "画像" * 40)
 @pytest.mark.parametrize("name", ["short", *LONG_NAMES])
 def test_no_table_breaks_an_id(width: int, name: str) -> None:
     """Other texts are folded, or below their row, and lose no letter; no line is too long."""
-    rows = [(one, name, "1.2 GiB", OWNER, "2026-11-30 07:00 UTC", "2h1m") for one in IDS]
+    rows = [
+        (one, name, "1.2 GiB", OWNER, f"2026-11-30 07:00 {zone}", "2h1m")
+        for one, zone in zip(IDS, ("UTC", "CET"), strict=True)
+    ]
     lines = TextTable("2 images", COLUMNS, rows).lines(width)
 
     assert all(any(one in line for line in lines) for one in IDS)
@@ -75,6 +78,30 @@ def test_without_a_terminal_cells_have_tabs_between_them(
     TextTable("1 image", ("image", "name"), [(IDS[0], "two words\t\x1b[31m")]).print()
 
     assert capsys.readouterr().out == f"1 image\nimage\tname\n{IDS[0]}\ttwo words��[31m\n"
+
+
+def test_times_of_one_zone_are_not_folded() -> None:
+    """The header has the zone; times of several zones keep theirs, and piped ones too."""
+    details = "size 20.0 MiB, 0.414 s, 48.4 MiB/s"
+    rows = [
+        (f"2026-11-30 10:4{number} UTC", "upload_started", "admin", "admin", "127.0.0.1", details)
+        for number in range(2)
+    ]
+    columns = ("at", "action", "user", "project", "address", "details")
+    header, *lines = TextTable("2 changes", columns, rows).lines(80)
+    other = [*rows, ("2026-10-01 10:40 CEST", *rows[0][1:]), ("", *rows[0][1:])]
+
+    assert header.startswith("at (UTC)          action")
+    assert [line[:18] for line in lines] == [
+        "2026-11-30 10:40  ",
+        " " * 18,
+        "2026-11-30 10:41  ",
+        " " * 18,
+    ]
+    assert (
+        TextTable("4 changes", columns, other).lines(None)[1].startswith("2026-11-30 10:40 UTC  ")
+    )
+    assert TextTable("1 change", columns, [*rows, other[-1]]).lines(None)[0].startswith("at (UTC)")
 
 
 def test_a_table_without_rows_is_its_title(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from operator import ne
 
 import pytest
 
-from support.booted import Machine, until
+from support.booted import PORT, Machine, until
 from support.machine_client import MachineClient
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -180,6 +180,38 @@ def test_the_journal_finds_an_image(machine: Machine) -> None:
     other = machine.run("journalctl", "IMAGE_ID=another", "--output=cat")
     assert found
     assert not other.strip().replace("-- No entries --", "")
+
+
+def test_the_journal_says_who_deleted_and_who_purged(machine: Machine) -> None:
+    """The user and the address of a request, and the user of the system who typed a command; the
+    image's history says the same.
+    """
+    client = start(machine)
+    image_id = client.store()
+    client.delete(image_id)
+    machine.run("imaged", "purge", image_id, "--yes")
+
+    deleted = json.loads(journal_of(machine, image_id, "image.deleted"))
+    assert (deleted["USER_ID"], deleted["PEER"]) == ("admin", "127.0.0.1")
+    assert deleted["SCRUB_DUE_AT"]
+    scrubbed = json.loads(journal_of(machine, image_id, "image.scrubbed"))
+    assert scrubbed["USER_ID"] == "operator:root"
+    shown = json.loads(
+        machine.run("imaged", "show", image_id, "--json", "--url", f"http://127.0.0.1:{PORT}")
+    )
+    told = {(one["action"], one["user_id"], one["peer"]) for one in shown["history"]}
+    assert {
+        ("deleted", "admin", "127.0.0.1"),
+        ("scrubbed", "operator:root", None),
+    } <= told
+
+
+def journal_of(machine: Machine, image_id: str, event: str) -> str:
+    """The last line of an event about an image, with its fields, when it is there."""
+    asked = ("journalctl", f"IMAGE_ID={image_id}", f"EVENT={event}", "-o", "json", "-n1", "-q")
+    return until(
+        lambda: machine.run(*asked).strip(), bool, lambda: machine.log("imaged") or machine.log()
+    )
 
 
 def test_a_backup_is_made_by_its_service(machine: Machine) -> None:

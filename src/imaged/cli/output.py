@@ -50,7 +50,7 @@ def print_sentence(sentence: str, *, err: bool = False, indent: int = 0) -> None
     """Print a sentence. A terminal gets whole words on each line, and a command at its end on a
     line of its own, so that it can be copied. ``indent``: of the lines after the first one.
     """
-    from imaged.cli.tables import fold
+    from imaged.cli.tables import hanging
 
     if not (sys.stderr if err else sys.stdout).isatty():
         click.echo(sentence, err=err)
@@ -58,8 +58,7 @@ def print_sentence(sentence: str, *, err: bool = False, indent: int = 0) -> None
     width = shutil.get_terminal_size().columns
     with_command = _COMMAND_AT_END.fullmatch(sentence)
     text = with_command[1] if with_command else sentence
-    for number, line in enumerate(fold(text, width - indent)):
-        click.echo(" " * (indent if number else 0) + line, err=err)
+    click.echo(hanging(text, width, indent), err=err)
     if with_command:
         click.echo(with_command[2], err=err)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ from imaged.cli.status_text import (
     status_tables,
     verdict_line,
 )
-from imaged.cli.tables import print_tables
+from imaged.cli.tables import hanging, print_tables
 from imaged.cli.watch import WatchedView, watch, watch_option
 from imaged.core.summary import Summary
 from imaged.core.verdict import (
@@ -58,7 +59,7 @@ def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None
     from imaged.cli.context import run_with_catalog
 
     if every is not None:
-        watch(file, every, WatchedView(read_status, _draw, _print, status_json), as_json=as_json)
+        watch(file, every, WatchedView(read_status, draw, _print, status_json), as_json=as_json)
         return
     seen = run_with_catalog(file, read_status)
     if as_json:
@@ -96,13 +97,15 @@ def _print(seen: Status) -> None:
     print_tables(status_tables(seen.summary))
 
 
-def _draw(seen: Status) -> Group:
+def draw(seen: Status) -> Group:
+    """The reading for a screen of rich."""
     from rich.console import Group
     from rich.text import Text
 
     style = "bold red" if seen.problems else "bold green"
     drawn: list[RenderableType] = [Text(verdict_line(seen.problems), style)]
-    drawn += [Text(line, overflow="fold") for line in fact_lines(seen)]
+    width = shutil.get_terminal_size().columns
+    drawn += [Text(hanging(line, width, FACT_WIDTH)) for line in fact_lines(seen)]
     for listing in status_tables(seen.summary):
         drawn.append(Text(listing.title))
         if listing.rows:

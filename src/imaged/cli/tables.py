@@ -30,6 +30,7 @@ UNFOLDED_WIDTH = 12  # characters; a column of no more is never folded
 _ID = re.compile(
     r"(?:\w{1,4}/)?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}[.,;:)]?", re.ASCII
 )
+_LOCAL_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d (?P<zone>\S+)", re.ASCII)
 _PIECE = re.compile(rf"{_ID.pattern}|.")
 
 
@@ -59,8 +60,9 @@ class TextTable:
 
     def lines(self, width: int | None) -> list[str]:
         """The header and the rows. ``width``: in characters; None: no limit."""
-        header, *rows = cells = self._cells()
-        widths = _widths(list(zip(*cells, strict=True)), width)
+        columns = [_zone_in_header(column) for column in zip(*self._cells(), strict=True)]
+        header, *rows = zip(*columns, strict=True)
+        widths = _widths(columns, width)
         beside = len(widths)
         lines = list(_side_by_side(header[:beside], widths))
         for row in rows:
@@ -99,6 +101,19 @@ def print_tables(tables: Iterable[TextTable], *, is_folded: bool = True) -> None
         table.print(is_folded=is_folded)
         if table.rows:
             click.echo()
+
+
+def _zone_in_header(column: Sequence[str]) -> Sequence[str]:
+    """A column of local times, with their zone in the header if all have the same: a narrow
+    terminal then breaks no time.
+    """
+    header, *cells = column
+    times = [_LOCAL_TIME.fullmatch(cell) for cell in cells if cell]
+    zones = {found and found["zone"] for found in times}
+    if len(zones) != 1 or None in zones:
+        return column
+    (zone,) = zones
+    return [f"{header} ({zone})", *(cell.removesuffix(f" {zone}") for cell in cells)]
 
 
 def _widths(columns: Sequence[Sequence[str]], width: int | None) -> list[int]:
@@ -154,6 +169,11 @@ def fold(text: str, width: int) -> list[str]:
                 line = ""
             line += piece
     return [*lines, line]
+
+
+def hanging(text: str, width: int, indent: int) -> str:
+    """The text, folded; all lines but the first one are indented."""
+    return f"\n{' ' * indent}".join(fold(text, width - indent))
 
 
 def _longest_id(text: str) -> int:
