@@ -75,6 +75,19 @@ async def test_a_catalog_moves_there_and_back(
     assert there.rows == {name: len(rows) for name, rows in before.items()}
 
 
+@pytest.mark.parametrize("damage", ["properties = 'nonsense'", "created_at = 'noon'"])
+async def test_a_damaged_row_is_named(source: str, target: str, path: Path, damage: str) -> None:
+    """The database is not blamed for it, and stays empty."""
+    with catalog_files.raw(path) as db:
+        db.execute(f"UPDATE images SET {damage}")  # noqa: S608 - of this table
+
+    with pytest.raises(CatalogError, match="a damaged row in images: ") as refused:
+        await copy_to_other_kind(source, target, None)
+
+    assert "restore a backup" in str(refused.value)
+    assert await is_new(target)
+
+
 async def test_a_target_has_to_be_empty(source: str, target: str) -> None:
     """A catalog there is not touched; and the kinds have to differ."""
     await migrate_catalog(target)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Table, delete, func, insert, select, text
 
 from imaged.catalogs.connect import is_postgresql, without_password
-from imaged.catalogs.dialects import metadata
+from imaged.catalogs.dialects import metadata, why_unreadable
 from imaged.catalogs.migrations import (
     apply_steps,
     current_revision,
@@ -141,6 +141,16 @@ def _copy_table(source: Connection, target: Connection, table: Table) -> int:
 
 
 def _batches(source: Connection, table: Table) -> Iterator[Sequence[dict[str, Any]]]:
+    """The rows of a table. Raises CatalogError if one is damaged."""
     found = source.execution_options(yield_per=BATCH_ROWS).execute(select(table))
-    for rows in found.mappings().partitions():
-        yield [dict(row) for row in rows]
+    try:
+        for rows in found.mappings().partitions():
+            yield [dict(row) for row in rows]
+    except Exception as error:
+        why = why_unreadable(error)
+        if why is None:
+            raise
+        raise CatalogError(
+            f"The source has a damaged row in {table.name}: {why}. Correct or delete it there, or "
+            "restore a backup, and begin again: nothing was copied."
+        ) from error
