@@ -143,7 +143,7 @@ class Machine:
         self.attempt("systemctl", "reset-failed")
         for place in self.path("/etc/systemd/system").glob("imaged*"):
             shutil.rmtree(place) if place.is_dir() else place.unlink()
-        for folder in ("/etc/imaged", "/var/lib/imaged"):
+        for folder in ("/etc/imaged", "/var/lib/imaged", "/root/.config/imaged"):
             shutil.rmtree(self.path(folder), ignore_errors=True)
         self.attempt("journalctl", "--rotate")
         self.attempt("journalctl", "--vacuum-time=1s")

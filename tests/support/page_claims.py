@@ -46,6 +46,7 @@ TYPED_BY: Mapping[str, str] = {
 
 #: Commands that no test types, by their beginning, and why.
 NOT_TYPED: Mapping[tuple[str, str], str] = {
+    ("README.md", "$ python3 -m venv var/client"): "it downloads what the tests have",
     ("README.md", "$ make test "): "it runs the tests",
     ("README.md", "$ make check"): "the tests that follow it need what it installs",
     ("README.md", "$ make test-all"): "it runs the tests",

@@ -101,11 +101,8 @@ DIFFERENT: Mapping[str, Differences] = {
             "admin > /etc/imaged/tokens.toml": (
                 "admin > /etc/imaged/tokens.toml 2> /srv/told; cat /srv/told"
             ),
-            "read -rs IMAGED_TOKEN": "IMAGED_TOKEN=$(sed 's/.*: //' /srv/told)",
+            "imaged login": "sed 's/.*: //' /srv/told | imaged login",
             "debian-12.qcow2": "/srv/debian-12.qcow2",
-            "imaged restore ID": (
-                "imaged restore $(imaged pending --json | grep -oE -m1 '[0-9a-f]{8}-[0-9a-f-]{27}')"
-            ),
         },
     ),
     "docs/how-to/install.md": Differences(before=(NOT_INSTALLED,)),
