@@ -365,6 +365,18 @@ def test_version_is_told() -> None:
     facts = json.loads(imaged("version", "--json").stdout)
 
     assert imaged("version").stdout == f"imaged {facts['imaged']}\n"
+    assert imaged("--version").stdout == f"imaged {facts['imaged']}\n"
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("statsu", "status"), ("shwo", "show")])
+def test_a_mistyped_command_is_answered_with_the_one_that_is_like_it(
+    typed: str, meant: str
+) -> None:
+    """With the exit code of a wrong command line."""
+    done = imaged(typed)
+
+    assert done.returncode == 2
+    assert f"No such command '{typed}'. Did you mean '{meant}'?" in done.stderr
 
 
 def test_check_config_reports_all_problems(workspace: Workspace) -> None:

@@ -158,7 +158,7 @@ class TestFolderDestination(DestinationContract):
             destination.leftovers(),
             destination.remove("x"),
         ):
-            with pytest.raises(ExportError, match="is its filesystem mounted"):
+            with pytest.raises(ExportError, match="mount its filesystem"):
                 await call
         assert not (tmp_path / "missing").exists()
 

@@ -74,6 +74,15 @@ async def test_the_life_of_an_image_through_the_openstack_client(daemon: Daemon)
         assert await client.list_all() == []
 
 
+async def test_a_refusal_reaches_its_user(daemon: Daemon) -> None:
+    """The client shows our sentence, though it sends an empty Accept with an upload."""
+    create = ["image", "create", "--file", str(daemon.folder / "disk.raw")]
+    with pytest.raises(
+        AssertionError, match=r"415: .*The data is raw, but 'disk_format' says qcow2"
+    ):
+        await openstack(daemon, *create, "--disk-format", "qcow2", "wrong")
+
+
 async def test_an_import_as_the_page_says(daemon: Daemon, origin: Origin) -> None:
     """A record, and the import of a file at a URL; its task is in the client's list."""
     origin.body = disk_images.qcow2()

@@ -35,7 +35,7 @@ ERRNO_REMEDIES = {
     errno.EROFS: "check the kernel's log for the reason, and mount it writable",
     errno.EACCES: "it must belong to the user that imaged runs as, with the right to write",
     errno.EPERM: "it must belong to the user that imaged runs as, with the right to write",
-    errno.ENOENT: "is its filesystem mounted?",
+    errno.ENOENT: "mount its filesystem, if it is not mounted",
     errno.ENOTDIR: "it must be a folder",
     errno.ESTALE: "mount its filesystem again",
     errno.EMFILE: "raise the limit of open files (LimitNOFILE) of the service",
