@@ -78,6 +78,7 @@ install-system: ## as root: user, folders, service files and configuration
 	test -n "$(DESTDIR)" || systemctl daemon-reload
 
 clean: ## remove the virtual environment, caches and ./var
+	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -rf $(VENV) var docs/_build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # The virtual environment makes itself, and again when what it is made from changes.

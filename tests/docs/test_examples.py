@@ -59,17 +59,22 @@ PLAYED: Mapping[str, Sequence[str]] = {
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("page", FOLLOWED)
 def test_a_reader_gets_what_the_page_says(page: str, tmp_path: Path) -> None:
-    """He types one block after the other; each command succeeds and shows what is shown. The
-    tutorial leaves nothing beside var, as it says.
+    """He pastes one block after the other; each command succeeds and shows what is shown. The
+    tutorial leaves nothing beside var and Python's caches, and `make clean` removes all of it.
     """
     with PageRunner(tmp_path) as reader:
         before = files_in(tmp_path)
         for block in typed_in(HERE, page):
             reader.follow(block)
 
-    made = {path.parts[0] for path, _ in files_in(tmp_path) - before}
-    if page == TUTORIAL:
-        assert made - OF_THE_READER == {"var"}
+        made = {path.parts[0] for path, _ in files_in(tmp_path) - before}
+        if page == TUTORIAL:
+            assert made - OF_THE_READER == {"var"}
+            (tmp_path / "config/__pycache__").mkdir()
+            assert reader.type("kill $DAEMON; wait $DAEMON; make clean")[0] == 0
+            left = {path.parts[0] for path, _ in files_in(tmp_path) - before}
+            assert left <= OF_THE_READER
+            assert not [*tmp_path.rglob("__pycache__"), *tmp_path.glob(".venv")]
 
 
 def files_in(folder: Path) -> set[tuple[Path, int]]:

@@ -26,6 +26,8 @@ FIRST_TERMINAL = "make run"
 REQUIRED_PROGRAMS = ("bash", "curl", "make")  # what the pages say that a reader has
 READY_TIMEOUT_SECONDS = 60
 
+#: What a shell says at any moment of a job that was killed.
+_NOTICE = re.compile(r"^/dev/fd/\d+: line \d+: +\d+ Killed .*\n", re.MULTILINE)
 _OURS = re.compile(r"OS_|VENV$|MAKE|MFLAGS$")  # variables that a reader does not have
 
 
@@ -57,7 +59,7 @@ class PageRunner:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         self._terminal: subprocess.Popen[bytes] | None = None
-        self._count = 0
+        self._count = self._seen = 0
 
     def __enter__(self) -> Self:
         script, self._typing = os.pipe()
@@ -73,14 +75,19 @@ class PageRunner:
         _end(self._shell, signal.SIGKILL)
 
     def follow(self, block: Block) -> None:
-        """Type what the block says, and compare. Raises AssertionError."""
+        """Paste the block as a whole, and compare what each command shows. Raises AssertionError.
+
+        Nothing waits between its commands but what the page says.
+        """
         if block.mark == AFTER_CTRL_C:
             self.press_ctrl_c()
-        for step in block.steps:
-            if step.command[2:] == FIRST_TERMINAL:
-                self._open_terminal(step.command[2:])
-                continue
-            code, output = self.type(step.command[2:])
+        steps = [step for step in block.steps if step.command[2:] != FIRST_TERMINAL]
+        if steps != [*block.steps]:
+            self._open_terminal(FIRST_TERMINAL)
+        self._seen = len(self._output.read_bytes())
+        pasted = [(step, self._write(step.command[2:])) for step in steps]
+        for step, number in pasted:
+            code, output = self._read(number, step.command)
             where = f"{block.page}:{block.line}: {step.command}"
             assert code == 0, f"{where}\nended with {code}:\n{output}"
             assert not step.shown or step.is_shown_by(output), (
@@ -89,17 +96,23 @@ class PageRunner:
 
     def type(self, command: str) -> tuple[int, str]:
         """Run a command in the shell; its exit code, and what it showed."""
+        self._seen = len(self._output.read_bytes())
+        return self._read(self._write(command), command)
+
+    def _write(self, command: str) -> int:
+        """Write a command into the shell, and one that says how it ended; the number of the two."""
         for said, meant in {**self.replacements, PLACE: f"127.0.0.1:{self._port}"}.items():
             command = command.replace(said, meant)
         self._count += 1
-        before = len(self._output.read_bytes())
-        end = re.compile(rf"\x1e{self._count}:(\d+)\n".encode())
         os.write(self._typing, f"{command}\nprintf '\\036{self._count}:%d\\n' $?\n".encode())
-        if command.endswith("&") and "serve" in command:
-            self.wait_ready()
+        return self._count
+
+    def _read(self, number: int, command: str) -> tuple[int, str]:
+        """Wait for the end of a command; its exit code, and what it showed."""
+        end = re.compile(rf"\x1e{number}:(\d+)\n".encode())
 
         def written() -> bytes:
-            return self._output.read_bytes()[before:]
+            return self._output.read_bytes()[self._seen :]
 
         wait_until(
             lambda: end.search(written()) or self._shell.poll() is not None,
@@ -108,7 +121,8 @@ class PageRunner:
         )
         found = end.search(written())
         assert found is not None, f"{command}\nended the shell, and showed\n{written()!r}"
-        shown = written()[: found.start()].decode(errors="replace")
+        shown = _NOTICE.sub("", written()[: found.start()].decode(errors="replace"))
+        self._seen += found.end()
         return int(found[1]), shown.replace(f"127.0.0.1:{self._port}", PLACE)
 
     def press_ctrl_c(self) -> None:
@@ -120,7 +134,6 @@ class PageRunner:
     def _open_terminal(self, command: str) -> None:
         with (self.folder / "terminal.log").open("ab") as log:
             self._terminal = self._start("bash", "-c", command, to=log)
-        self.wait_ready()
 
     def _start(
         self, *command: str, to: IO[bytes], fd: int | None = None
