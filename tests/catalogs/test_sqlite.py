@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,12 +13,14 @@ from tempfile import TemporaryDirectory
 import pytest
 import pytest_asyncio
 
+from contracts import catalog_samples as samples
 from contracts.catalog import CatalogContract
 from contracts.catalog_errors import ErrorsContract
 from contracts.catalog_files import opened
-from contracts.catalog_history import DamagedHistoryContract
+from contracts.catalog_history import DamagedHistoryContract, actions_of, spoil
 from contracts.catalog_lists import Fresh
 from contracts.catalog_state_machine import CatalogMachine, machine_settings
+from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite.driver import migrate_once
 from imaged.ports.catalog import Catalog
 
@@ -51,6 +54,18 @@ class TestSqliteCatalog(CatalogContract, ErrorsContract, DamagedHistoryContract)
         """Empty, and audited at the end."""
         async with fresh() as catalog:
             yield catalog
+
+    async def test_a_damaged_number_in_the_history_prevents_no_change(
+        self, catalog: Catalog
+    ) -> None:
+        """The entry of the change takes its place: pages have no checksums."""
+        assert isinstance(catalog, SqlCatalog)
+        await samples.add_active(catalog, "i")
+        await catalog.database.write(partial(spoil, image_id="i", damage="number = 3"))
+
+        await catalog.modify_image("i", samples.tag("changed"))
+
+        assert await actions_of(catalog, "i") == ["created", "uploaded", "changed"]
 
 
 class SqliteCatalogMachine(CatalogMachine):

@@ -72,7 +72,8 @@ _REMOVE_PROPERTIES = delete(image_properties).where(
     image_properties.c.image_id == bindparam("this"),
     image_properties.c.name.in_(bindparam("these", expanding=True)),
 )
-_ADD_ENTRY = insert(image_history)
+#: In SQLite, whose pages have no checksums, a row whose number was damaged prevents no change.
+_ADD_ENTRY = insert(image_history).prefix_with("OR REPLACE", dialect="sqlite")
 _HISTORY = (
     select(image_history)
     .where(image_history.c.image_id == bindparam("this"))
