@@ -48,7 +48,7 @@ TYPED_BY: Mapping[str, str] = {
 NOT_TYPED: Mapping[tuple[str, str], str] = {
     ("README.md", "$ python3 -m venv var/client"): "it downloads what the tests have",
     ("README.md", "$ make test "): "it runs the tests",
-    ("README.md", "$ make check"): "the tests that follow it need what it installs",
+    ("README.md", "$ make check"): "it checks the code; `.ci/run` runs it before the tests",
     ("README.md", "$ make test-all"): "it runs the tests",
 }
 
