@@ -438,7 +438,7 @@ class Night:
             stores.local = {{type = "filesystem", path = "{self.folder}/images", min_free = "0"}}
             stores.spare = {{type = "filesystem", path = "{self.folder}/spare", min_free = "0"}}
             stores.full = {{type = "filesystem", path = "{self.folder}/full", min_free = "8000TiB"}}
-            claims = {{lease = "2s", renew_every = "500ms"}}
+            claims = {{lease = "4s", renew_every = "500ms"}}
             scrubber = {{delay = "{delay}", every = "{every}"}}
             reconcile.every = "1h"
             backup.folder = "{self.folder}/backups"
