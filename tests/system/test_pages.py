@@ -180,12 +180,12 @@ def test_root_gets_what_the_page_says(machine: Machine, page: str) -> None:
         assert '"active": 1' in machine.run("imaged", "status", "--json")
 
 
-@pytest.fixture(scope="module")
-def bucket(shared_machine: Machine) -> Iterator[SeaweedFS]:
-    """A bucket in the machine's network."""
+@pytest.fixture
+def bucket(machine: Machine) -> Iterator[SeaweedFS]:
+    """An empty bucket in the machine's network."""
     running = seaweedfs()
-    yield shared_machine.inside(running.__enter__)
-    shared_machine.inside(lambda: running.__exit__(None, None, None))
+    yield machine.inside(running.__enter__)
+    machine.inside(lambda: running.__exit__(None, None, None))
 
 
 @pytest.mark.parametrize("page", WITH_BUCKET)
