@@ -42,6 +42,7 @@ def test_the_alerts_that_operators_expect() -> None:
         "ChecksumMismatch",
         "StuckSaving",
         "ScrubLag",
+        "ScrubStuck",
         "StoreErrors",
         "DiskLow",
         "OrphansGrowing",
