@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from imaged.core.limits import MIB
 LOWER_NICENESS = 5  # a third of the CPU share of niceness 0 under contention
 LOWEST_NICENESS = 19  # the lowest that Linux has
 AUTOGROUP = Path("/proc/self/autogroup")
+THREADS = Path("/proc/self/task")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SYSFS = Path("/sys")
 
@@ -29,9 +31,8 @@ def lower_priority() -> None:
     """Lower the priority of a worker below its daemon, and leave one processor free for others, so
     that they need not wait for a preemption (decision 24).
 
-    Call it before any thread starts, like ``lowest_priority``. The niceness is not the lowest: a
-    worker shares its control group or session with other processes, and would starve beside one
-    that never sleeps.
+    Call it before any thread starts. The niceness is not the lowest: a worker shares its control
+    group or session with other processes, and would starve beside one that never sleeps.
     """
     try:
         os.nice(LOWER_NICENESS)
@@ -44,13 +45,16 @@ def lower_priority() -> None:
 def lowest_priority() -> None:
     """Give this process the lowest CPU priority, as no client waits for it (decision 24).
 
-    Call it before any thread starts: on Linux, niceness is per thread, and inherited by new
-    threads and children. Between sessions niceness has no effect, because each session has an
-    equal share (sched(7), autogroup); so a session leader, such as a service, lowers the share of
-    its session. If a sandbox forbids it, the process runs at normal priority.
+    Call it when the start is done, which would take minutes beside processes that never rest. On
+    Linux niceness is per thread, and inherited by new threads and children: every thread gets it.
+    Between sessions niceness has no effect, because each session has an equal share (sched(7),
+    autogroup); so a session leader, such as a service, lowers the share of its session. If a
+    sandbox forbids it, the process runs at normal priority.
     """
     try:
-        os.nice(LOWEST_NICENESS)
+        for thread in sorted(int(entry.name) for entry in THREADS.iterdir()):
+            with suppress(ProcessLookupError):  # it has ended
+                os.setpriority(os.PRIO_PROCESS, thread, LOWEST_NICENESS)
         if os.getsid(0) == os.getpid() and AUTOGROUP.exists():
             AUTOGROUP.write_text(str(LOWEST_NICENESS))
     except OSError as error:

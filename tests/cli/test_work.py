@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def niceness(process: ImagedProcess | subprocess.Popen[bytes]) -> set[int]:
         with suppress(ProcessLookupError):
             found.add(os.getpriority(os.PRIO_PROCESS, int(thread.name)))
     return found
+
+
+def opened(process: ImagedProcess | subprocess.Popen[bytes], path: Path) -> bool:
+    """Whether a process has a file open."""
+    files = Path(f"/proc/{process.pid}/fd")
+    return any(link.is_symlink() and link.resolve() == path for link in files.iterdir())
 
 
 def end_of(daemon: ServerProcess, task_id: str) -> Any:
@@ -85,6 +92,23 @@ def test_a_worker_leaves_the_processors_to_others(shared: Workspace) -> None:
 
         assert niceness(worker.process) == niceness(by_role.process) == {LAST}
         assert os.getpriority(os.PRIO_PROCESS, 0) in niceness(both.process)
+
+
+def test_a_worker_starts_at_the_priority_that_it_was_given(shared: Workspace) -> None:
+    """Beside processes that never rest, a start at the lowest priority takes minutes."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with serving(shared.file, "serve") as both:
+        both.wait_for("daemon.started")
+        assert both.end() == 0
+
+    with closing(sqlite3.connect(shared.catalog, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with serving(shared.file, "work") as worker:
+            wait_until(lambda: opened(worker.process, shared.catalog))
+            assert niceness(worker.process) == {before}
+            other.execute("ROLLBACK")
+            worker.wait_for("daemon.started")
+            assert niceness(worker.process) == {LAST}
 
 
 def test_a_worker_keeps_its_role_on_reload(shared: Workspace) -> None:

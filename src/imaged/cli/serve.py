@@ -57,7 +57,7 @@ def run_daemon(
     from imaged.daemon.daemon import Daemon
     from imaged.daemon.preflight import find_file_problems
     from imaged.daemon.systemd import SystemdNotifier
-    from imaged.process import lowest_priority, tune_malloc
+    from imaged.process import tune_malloc
     from imaged.server.listeners import ActivatedSockets
     from imaged.telemetry import configure_log
 
@@ -74,8 +74,6 @@ def run_daemon(
         config = read_config()
         configure_log(config.log.level, config.log.format)
         tune_malloc()
-        if config.daemon.is_worker_only:
-            lowest_priority()
         faulthandler.enable()  # the stacks of threads when the watchdog ends a hang
         daemon = Daemon(config, read_config, notifier, activated)
         anyio.run(daemon.run, backend="asyncio", backend_options={"use_uvloop": True})

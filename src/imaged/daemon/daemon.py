@@ -28,6 +28,7 @@ from imaged.daemon.settings import connection_settings
 from imaged.daemon.systemd import StatusReporter, SystemdNotifier, run_watchdog
 from imaged.daemon.web_app import API_HOOKS, WebApp, api_listeners
 from imaged.daemon.worker_supervisor import WorkerSupervisor
+from imaged.process import lowest_priority
 from imaged.server.listeners import ActivatedSockets, listener_address
 from imaged.server.server import HttpServer
 from imaged.services.periodic import run_periodically
@@ -82,6 +83,8 @@ class Daemon:
                     tasks.start_soon(self._metrics_endpoint.run)
                     self._start_background_jobs(tasks)
                     await self._start_server(tasks, listeners)
+                    if self._config.daemon.is_worker_only:
+                        lowest_priority()
                     self._log_start(listeners)
                     self._status_reporter.start(tasks)
                     tasks.start_soon(run_watchdog, self._notifier, drivers)
