@@ -104,7 +104,10 @@ def test_a_worker_starts_at_the_priority_that_it_was_given(shared: Workspace) ->
     with closing(sqlite3.connect(shared.catalog, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with serving(shared.file, "work") as worker:
-            wait_until(lambda: opened(worker.process, shared.catalog))
+            wait_until(
+                lambda: opened(worker.process, shared.catalog),
+                within_seconds=COMMAND_TIMEOUT_SECONDS,
+            )
             assert niceness(worker.process) == {before}
             other.execute("ROLLBACK")
             worker.wait_for("daemon.started")
