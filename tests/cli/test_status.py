@@ -59,7 +59,7 @@ BUSY = Summary(
                 missing_blobs=2,
                 reloaded_ago_seconds=300,
                 is_reload_rejected=True,
-                failing_parts={"store far": 300.0},
+                failing_part_seconds={"store far": 300.0},
                 requests=RequestCounts(100, 1, 2),
             ),
         ),

@@ -121,7 +121,7 @@ class StatusContract:
         said = ("scrubber: ä failed 2 times: It is locked.", "again")
         report = InstanceReport(
             spaces={"local": StoreSpace(2**50, 7, 5)},
-            failing_parts={"store far": 2.5},
+            failing_part_seconds={"store far": 2.5},
             reconciled_ago_seconds=1.5,
             missing_blobs=3,
             is_reload_rejected=True,

@@ -83,7 +83,7 @@ def held(ago: timedelta) -> list[Any]:
             [Problem("no instance has the role scrubber")],
         ),
         (
-            reported(failing_parts={"store far": 90.0}),
+            reported(failing_part_seconds={"store far": 90.0}),
             [Problem("a is without store far", 1.5 * MINUTE)],
         ),
         (reported(missing_blobs=2), [Problem("missing blobs", 2)]),

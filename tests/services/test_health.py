@@ -120,7 +120,7 @@ async def test_a_beat_reports_what_only_the_instance_knows(cluster: Cluster) -> 
 
     assert health.spaces == {"small": StoreSpace(30, 30, 0)}
     assert health.known_troubles() == ("store gone",)
-    assert health.failing_parts() == {"store gone": 0}
+    assert health.failing_part_seconds() == {"store gone": 0}
     assert (health.is_reload_rejected, health.reloaded_at) == (True, anyio.current_time())
 
     report = InstanceReport(spaces=health.spaces, is_reload_rejected=True)
@@ -138,7 +138,7 @@ async def test_since_when_a_part_fails(cluster: Cluster) -> None:
     async def looked_after(seconds: float) -> Mapping[str, float]:
         await anyio.sleep(seconds)
         await health.troubles()
-        return health.failing_parts()
+        return health.failing_part_seconds()
 
     assert await looked_after(0) == {"store gone": 0}
     assert await looked_after(60) == {"store gone": 60}

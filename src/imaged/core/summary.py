@@ -37,11 +37,12 @@ class InstanceReport:
     """What an instance knows and the catalog cannot count, as of its last heartbeat.
 
     Durations end at that heartbeat; None: it did not happen since the start of the instance.
+    Instances of other versions read it: a field keeps its type, or gets another name (decision 40).
     """
 
     spaces: Mapping[str, StoreSpace] = field(default_factory=dict)  # of stores with a limit
     #: Parts that do not answer, as /readyz names them, and for how many seconds.
-    failing_parts: Mapping[str, float] = field(default_factory=dict)
+    failing_part_seconds: Mapping[str, float] = field(default_factory=dict)
     reconciled_ago_seconds: float | None = None
     missing_blobs: int = 0  # found by that comparison
     reloaded_ago_seconds: float | None = None  # the last reload, successful or not

@@ -90,7 +90,7 @@ def _of_instances(summary: Summary, lease: timedelta) -> Iterator[Problem]:
         if instance not in running and instance.seen_at is not None:
             yield Problem(f"{instance.id} is silent", summary.at - instance.seen_at)
     for instance in running:
-        for part, seconds in instance.report.failing_parts.items():
+        for part, seconds in instance.report.failing_part_seconds.items():
             yield Problem(f"{instance.id} is without {part}", timedelta(seconds=seconds))
 
 

@@ -235,7 +235,7 @@ class ServiceContainer:
 
         return InstanceReport(
             spaces=self.health.spaces,
-            failing_parts=self.health.failing_parts(),
+            failing_part_seconds=self.health.failing_part_seconds(),
             reconciled_ago_seconds=ago(self.reconcile.last_at),
             missing_blobs=0 if found is None else len(found.missing),
             reloaded_ago_seconds=ago(self.health.reloaded_at),

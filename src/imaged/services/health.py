@@ -89,7 +89,7 @@ class Health:
         """The parts that failed at the last check."""
         return tuple(name for name, problem in self._problems.items() if problem.text)
 
-    def failing_parts(self) -> Mapping[str, float]:
+    def failing_part_seconds(self) -> Mapping[str, float]:
         """The parts that failed at the last check, and for how many seconds they have."""
         now = anyio.current_time()
         return {part: round(now - since, 3) for part, since in self._failing_since.items()}
