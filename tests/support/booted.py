@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 BOOT = Path(__file__).with_name("boot.sh")
 SOURCE = "/usr/src/imaged"
+HOME = "/srv/operator"  # of the user who follows pages
 PORT = 9292
 BOOT_TIMEOUT_SECONDS = 60
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET
@@ -143,7 +144,7 @@ class Machine:
         self.attempt("systemctl", "reset-failed")
         for place in self.path("/etc/systemd/system").glob("imaged*"):
             shutil.rmtree(place) if place.is_dir() else place.unlink()
-        for folder in ("/etc/imaged", "/var/lib/imaged", "/root/.config/imaged"):
+        for folder in ("/etc/imaged", "/var/lib/imaged", f"{HOME}/.config/imaged"):
             shutil.rmtree(self.path(folder), ignore_errors=True)
         self.attempt("journalctl", "--rotate")
         self.attempt("journalctl", "--vacuum-time=1s")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from support.booted import SOURCE, Machine
+from support.booted import HOME, SOURCE, Machine
 from support.page_claims import typed_in
 from support.page_examples import ROOT, Block, Step
 from support.page_settings import Settings, settings
 from support.root_image import WHEELS
 
 STEPS = "/srv/steps"
-CLONE = "/root/imaged"
+CLONE = f"{HOME}/imaged"
 TIMEOUT_SECONDS = 300
 
 #: Exit codes that are answers, by the beginning of the command; else only 0 is one.
@@ -27,9 +27,9 @@ EDITOR = '#!/bin/sh\nfor file; do :; done\nexec cat /srv/edited > "$file"\n'
 #: A clone of what the tests are of, and packages without a network.
 PREPARE = f"""
 set -e
-export HOME=/root LANG=C.UTF-8 PIP_NO_INDEX=1 PIP_FIND_LINKS={WHEELS}
+export HOME={HOME} LANG=C.UTF-8 PIP_NO_INDEX=1 PIP_FIND_LINKS={WHEELS}
 if ! [ -d {CLONE} ]; then
-  mkdir /srv/upstream
+  mkdir -p {HOME} /srv/upstream
   cp -r {SOURCE}/{{README.md,LICENSE,Makefile,pyproject.toml,constraints.txt}} /srv/upstream
   cp -r {SOURCE}/{{config,docs,monitoring,src,systemd}} /srv/upstream
   git -C /srv/upstream init -q

@@ -184,7 +184,7 @@ def _look(
                 run_with_catalog(file, look)
             except CatalogError as error:
                 fail(str(error))
-                time.sleep(every.total_seconds())
+                time.sleep(every.total_seconds())  # no event loop runs while nothing is open
             else:
                 break
     return seen
