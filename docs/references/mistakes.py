@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaged.config import ConfigInvalid, Problem, load
-from imaged.config.model import SECTIONS, TABLE_TYPES
+from imaged.config.model import TABLE_TYPES, TABLES
+from imaged.config.sections import settings_in
 from references.markdown import MADE, code, table
 
 FILE_NAME = "imaged.toml"
@@ -88,9 +89,10 @@ class Example:
 def examples() -> Iterator[Example]:
     """One example for each kind of mistake in each section, and those of several settings."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, model in SECTIONS.items():
+        for path, model in TABLES.items():
+            name = ".".join(path)
             if name not in TABLE_TYPES:
-                yield from _examples_of(Path(folder), f"[{name}]\n", sorted(model.model_fields))
+                yield from _examples_of(Path(folder), f"[{name}]\n", sorted(settings_in(model)))
             for kind, section in TABLE_TYPES.get(name, {}).items():
                 settings = sorted({*section.model_fields} - {"type"})
                 yield from _examples_of(Path(folder), f"[{name}.local]\n", settings, _TABLES[kind])

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 from imaged.config.layers import variable
-from imaged.config.model import SECTIONS, TABLE_TYPES
-from imaged.config.sections import Section, is_reloadable, is_secret
+from imaged.config.model import TABLE_TYPES, TABLES
+from imaged.config.sections import Section, is_reloadable, is_secret, settings_in
 
 _HEAD = """\
 # Settings
@@ -31,21 +31,22 @@ a credential of systemd with the name of the setting, such as `stores.cloud.secr
 def reference() -> str:
     """The page, in Markdown."""
     lines = [_HEAD]
-    for name, model in SECTIONS.items():
-        lines += _table((name,), model)
-        for kind, table in TABLE_TYPES.get(name, {}).items():
-            lines += _table((name, "NAME"), table, f'type = "{kind}"')
+    for path, model in TABLES.items():
+        lines += _table(path, model)
+        for kind, table in TABLE_TYPES.get(path[0], {}).items():
+            lines += _table((*path, "NAME"), table, f'type = "{kind}"')
     return "\n".join(lines)
 
 
 def _table(path: tuple[str, ...], model: type[Section], which: str = "") -> Iterator[str]:
     yield f"## [{'.'.join(path)}]{which and f' with {which}'}\n"
     yield f"{model.__doc__}\n"
-    if not model.model_fields:
+    settings = settings_in(model)
+    if not settings:
         return
     yield "| setting | default | variable | |"
     yield "|---|---|---|---|"
-    for name, field in model.model_fields.items():
+    for name, field in settings.items():
         mark = " ↻" if is_reloadable(field) else " ⚿" if is_secret(field) else ""
         default = "" if field.is_required() or is_secret(field) else f"`{_as_toml(field.default)}`"
         yield f"| `{name}`{mark} | {default} | `{variable((*path, name))}` | {field.description} |"

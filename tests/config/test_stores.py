@@ -11,8 +11,8 @@ from imaged.config import Config
 from imaged.config.model import compare_configs
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.core.errors import StoreError
+from imaged.core.secret import Secret
 from imaged.daemon.settings import password_file, s3_settings, store_facts
-from imaged.stores.s3.settings import Secret
 from support.settings import config_of, problems_of
 
 ACCESS, SECRET = "made-up-canary-access", "made-up-canary-secret"

@@ -15,7 +15,8 @@ import pytest
 import pytest_asyncio
 from botocore.exceptions import ClientError
 
-from imaged.stores.s3.settings import S3Settings, Secret
+from imaged.core.secret import Secret
+from imaged.stores.s3.settings import S3Settings
 from imaged.stores.s3.store import S3Store
 from support.fault_proxy import SERVING
 from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, plain_client

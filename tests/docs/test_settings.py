@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from imaged.config import Config, load
-from imaged.config.model import SECTIONS
-from imaged.config.sections import Section, is_reloadable, is_secret
+from imaged.config.model import SECTIONS, TABLES
+from imaged.config.sections import Section, is_reloadable, is_secret, settings_in
 from imaged.config.stores import (
     EXPORT_TYPES,
     STORE_TYPES,
@@ -42,9 +42,10 @@ def flat(values: Mapping[str, Any], *path: str) -> Iterator[tuple[str, Any]]:
 
 def defaults() -> Iterator[tuple[str, Any]]:
     """Every setting of the code with its default, as an operator would write it."""
-    for name, model in SECTIONS.items():
-        for key, field in model.model_fields.items():
-            yield f"{name}.{key}", field.default
+    for path, model in TABLES.items():
+        for key, field in settings_in(model).items():
+            if not is_secret(field):
+                yield ".".join((*path, key)), field.default
     yield from flat(StoresSection.DEFAULT, "stores")
     for key, field in FilesystemSection.model_fields.items():
         if not field.is_required():
@@ -102,9 +103,9 @@ def test_the_sample_marks_what_a_reload_applies() -> None:
             is_marked = False
 
     reloadable = {
-        f"{name}.{key}"
-        for name, model in SECTIONS.items()
-        for key, field in model.model_fields.items()
+        ".".join((*path, key))
+        for path, model in TABLES.items()
+        for key, field in settings_in(model).items()
         if is_reloadable(field)
     }
     assert reloadable == marked
@@ -124,7 +125,7 @@ def test_the_developers_file_is_good() -> None:
 
 def test_every_setting_has_a_reason() -> None:
     """A sentence, or it would not be a setting."""
-    models: list[type[Section]] = [*SECTIONS.values(), *STORE_TYPES.values()]
+    models: list[type[Section]] = [*TABLES.values(), *STORE_TYPES.values()]
     for model in models:
         for field in model.model_fields.values():
             assert field.description

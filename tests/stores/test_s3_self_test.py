@@ -16,8 +16,9 @@ from contracts.store_bodies import body, new_key, read_all
 from contracts.store_bucket import BucketBackdoor, opened, settings_for
 from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
+from imaged.core.secret import Secret
 from imaged.stores.s3.self_test import is_leftover
-from imaged.stores.s3.settings import Checksum, S3Settings, S3Tuning, Secret
+from imaged.stores.s3.settings import Checksum, S3Settings, S3Tuning
 from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
 from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS
 from support.waiting import SHORT_PAUSES

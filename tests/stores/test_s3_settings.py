@@ -20,6 +20,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from imaged.config.secrets import read_secret
 from imaged.core.errors import (
     BlobExists,
     BlobMissing,
@@ -28,8 +29,9 @@ from imaged.core.errors import (
     WriteDiscarded,
 )
 from imaged.core.limits import GIB, MIB
+from imaged.core.secret import Secret
 from imaged.stores.s3.errors import ConditionalWritesUnsupported, S3Errors, is_retryable
-from imaged.stores.s3.settings import S3Settings, Secret, read_secret
+from imaged.stores.s3.settings import S3Settings
 from support.settings import configured
 
 SETTINGS = configured(S3Settings, bucket="images", endpoint="https://s3.example.net")

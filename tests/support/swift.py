@@ -16,7 +16,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from contracts.store_bucket import settings_for
-from imaged.stores.s3.settings import S3Settings, Secret
+from imaged.core.secret import Secret
+from imaged.stores.s3.settings import S3Settings
 from support.orphans import start
 from support.ports import reserve_port
 from support.seaweedfs import SECRET_KEY, has_bucket, plain_client

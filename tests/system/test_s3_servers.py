@@ -16,7 +16,8 @@ import pytest
 from contracts.export_s3 import BucketDestinationContract
 from contracts.store_bucket import elsewhere_in, settings_for
 from contracts.store_s3 import S3StoreContract
-from imaged.stores.s3.settings import Checksum, S3Settings, Secret
+from imaged.core.secret import Secret
+from imaged.stores.s3.settings import Checksum, S3Settings
 from support.ceph import ceph
 from support.seaweedfs import BUCKET
 from support.swift import swift

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from imaged.config.layers import Layer
-from imaged.config.model import SECTIONS, TABLE_TYPES, Config, KeyPath, field_at_path
-from imaged.config.sections import is_reloadable, is_secret
+from imaged.config.model import TABLE_TYPES, TABLES, Config, KeyPath, field_at_path
+from imaged.config.sections import is_reloadable, is_secret, settings_in
 from imaged.config.stores import StoresSection
 from imaged.telemetry.sanitize import redacted
 
@@ -72,8 +72,9 @@ def similar_names(name: str, settings: Sequence[EffectiveSetting]) -> Sequence[s
 
 
 def _paths(config: Config) -> Iterator[KeyPath]:
-    for section, model in SECTIONS.items():
-        yield from ((section, key) for key in model.model_fields)
+    for path, model in TABLES.items():
+        yield from ((*path, key) for key in settings_in(model))
+        section = path[0]
         if section in TABLE_TYPES:
             for name, table in getattr(config, section).by_name.items():
                 yield from ((section, name, key) for key in type(table).model_fields)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic.fields import FieldInfo
 
 from imaged.config.api import ApiSection
+from imaged.config.auth import AuthSection
 from imaged.config.images import DownloadsSection, ReconcileSection, ScrubberSection, UploadsSection
 from imaged.config.sections import (
-    AuthSection,
     BackupSection,
     CatalogSection,
     ClaimsSection,
@@ -21,6 +22,7 @@ from imaged.config.sections import (
     MetricsSection,
     Role,
     Section,
+    inner_tables,
     is_reloadable,
 )
 from imaged.config.stores import EXPORT_TYPES, STORE_TYPES, ExportsSection, StoresSection
@@ -62,6 +64,19 @@ class Config:
 
 SECTIONS: Mapping[str, type[Section]] = get_type_hints(Config)
 
+
+def _tables_in(model: type[Section], *path: str) -> Iterator[tuple[KeyPath, type[Section]]]:
+    yield path, model
+    for name, inner in inner_tables(model).items():
+        yield from _tables_in(inner, *path, name)
+
+
+#: Every table of a fixed name, by its path: the sections, and the tables in them, such as
+#: ("auth", "keystone").
+TABLES: Mapping[KeyPath, type[Section]] = {
+    path: table for name, model in SECTIONS.items() for path, table in _tables_in(model, name)
+}
+
 #: Sections with a table for each name, and the models of these tables by ``type``.
 TABLE_TYPES: Mapping[str, Mapping[str, type[Section]]] = {
     "stores": STORE_TYPES,
@@ -72,8 +87,8 @@ TABLE_TYPES: Mapping[str, Mapping[str, type[Section]]] = {
 def _models_at_path(path: Sequence[str]) -> Sequence[type[Section]]:
     """The models of the table at this path, such as ("uploads",) or ("stores", NAME)."""
     match tuple(path):
-        case (section,) if section in SECTIONS:
-            return (SECTIONS[section],)
+        case table if table in TABLES:
+            return (TABLES[table],)
         case (section, _) if section in TABLE_TYPES:
             return tuple(TABLE_TYPES[section].values())
         case _:
@@ -97,29 +112,58 @@ class ConfigChanges:
 
 def compare_configs(old: Config, new: Config) -> ConfigChanges:
     """Return ``old`` with the reloadable settings of ``new``, and the changed keys."""
+    sections = {
+        name: _compare_tables((name,), getattr(old, name), getattr(new, name)) for name in SECTIONS
+    }
+    applied: dict[str, dict[str, object]] = {}
+    for compared in sections.values():
+        applied |= compared.applied
+    restart_needed = [key for compared in sections.values() for key in compared.restart_needed]
+    config = Config(**{name: compared.table for name, compared in sections.items()})
+    return ConfigChanges(config, dict(sorted(applied.items())), sorted(restart_needed))
+
+
+@dataclass(frozen=True, slots=True)
+class _ComparedTable:
+    """A table with its applied changes, and the keys of those and of the others."""
+
+    table: Any
+    applied: dict[str, dict[str, object]]
+    restart_needed: list[str]
+
+
+def _compare_tables(path: KeyPath, before: Section, after: Section) -> _ComparedTable:
     applied: dict[str, dict[str, object]] = {}
     restart_needed: list[str] = []
-    sections: dict[str, Any] = {}
-    for name in (field.name for field in fields(Config)):
-        before, after = getattr(old, name), getattr(new, name)
-        was, is_now = before.model_dump(), after.model_dump()
-        update: dict[str, Any] = {}
-        for key in was.keys() | is_now.keys():
-            if was.get(key) == is_now.get(key):
-                continue
-            field = field_at_path((name, key))
-            if is_reloadable(field):
-                update[key] = getattr(after, key)
-                applied[f"{name}.{key}"] = {"from": was[key], "to": is_now[key]}
-            else:
-                restart_needed.append(f"{name}.{key}")
-        sections[name] = before.model_copy(update=update) if update else before
-    return ConfigChanges(Config(**sections), dict(sorted(applied.items())), sorted(restart_needed))
+    update: dict[str, Any] = {}
+    inner = inner_tables(type(before))
+    for name in inner:
+        compared = _compare_tables((*path, name), getattr(before, name), getattr(after, name))
+        applied |= compared.applied
+        restart_needed += compared.restart_needed
+        update[name] = compared.table
+    was, is_now = (table.model_dump(exclude={*inner}) for table in (before, after))
+    for key in was.keys() | is_now.keys():
+        if was.get(key) == is_now.get(key):
+            continue
+        name = ".".join((*path, key))
+        if is_reloadable(field_at_path((*path, key))):
+            update[key] = getattr(after, key)
+            applied[name] = {"from": was[key], "to": is_now[key]}
+        else:
+            restart_needed.append(name)
+    table = before.model_copy(update=update) if update else before
+    return _ComparedTable(table, applied, restart_needed)
+
+
+def _table_at(config: Config, path: KeyPath) -> Section:
+    table: Section = getattr(config, path[0])
+    return reduce(getattr, path[1:], table)
 
 
 def named_files(config: Config) -> Mapping[str, Path]:
     """The files that settings name, by setting: passwords, tokens, keys and certificates."""
-    sections: dict[str, Section] = {name: getattr(config, name) for name in SECTIONS}
+    sections: dict[str, Section] = {".".join(path): _table_at(config, path) for path in TABLES}
     for name in TABLE_TYPES:
         tables: Mapping[str, Section] = getattr(config, name).by_name
         sections |= {f"{name}.{table}": section for table, section in tables.items()}

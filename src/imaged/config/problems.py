@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from imaged.config.model import SECTIONS, TABLE_TYPES, KeyPath, field_at_path
+from imaged.config.model import SECTIONS, TABLE_TYPES, TABLES, KeyPath, field_at_path
 from imaged.config.sections import is_secret
 from imaged.config.types import WrongSetting
 from imaged.telemetry.sanitize import visible
@@ -94,6 +94,7 @@ def describe_error(section: str, details: ErrorDetails, values: Any) -> Mistake:
     if section in TABLE_TYPES and len(keys) > 1:
         model = TABLE_TYPES[section][keys.pop(1)]  # pydantic puts the type after the name
     path = (section, *keys)
+    model = TABLES.get(path[:-1], model)
     if kind.startswith("union_tag"):
         path = (*path, "type")
     if kind == "extra_forbidden":

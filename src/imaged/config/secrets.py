@@ -16,6 +16,7 @@ from imaged.config.layers import CREDENTIALS, Layer, set_at_path, variable
 from imaged.config.model import SECTIONS, KeyPath, field_at_path
 from imaged.config.problems import Mistake, Problem
 from imaged.config.sections import is_secret
+from imaged.core.secret import Secret
 
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 CATALOG_URL_PATH = ("catalog", "url")
@@ -102,3 +103,13 @@ def _settings(values: Mapping[str, Any], *path: str) -> Iterator[tuple[KeyPath, 
 
 def _files(directory: str) -> list[Path]:
     return sorted(Path(directory).glob("?*.?*")) if directory else []
+
+
+def read_secret(path: Path) -> Secret:
+    """The first line of a file, stripped of white space. Raises OSError, ValueError."""
+    lines = path.read_text(encoding="utf-8").split("\n", maxsplit=1)
+    text = lines[0].strip()
+    if not text:
+        message = f"{path} must begin with a line that has the key, and it is empty"
+        raise ValueError(message)
+    return Secret(text)

@@ -7,6 +7,7 @@ compare the reference page and ``config/imaged.toml`` with the sections.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -68,6 +69,21 @@ class Section(BaseModel):
     )
 
 
+def inner_tables(model: type[Section]) -> Mapping[str, type[Section]]:
+    """The tables of fixed names in a table, such as ``keystone`` in ``[auth]``, by name."""
+    return {
+        name: field.annotation
+        for name, field in model.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }
+
+
+def settings_in(model: type[Section]) -> Mapping[str, FieldInfo]:
+    """The settings of a table, without those of tables in it."""
+    inner = inner_tables(model)
+    return {name: field for name, field in model.model_fields.items() if name not in inner}
+
+
 class DaemonSection(Section):
     """The process."""
 
@@ -97,27 +113,6 @@ class DaemonSection(Section):
     def is_worker_only(self) -> bool:
         """Whether it only works on tasks, so that no caller waits for it."""
         return set(self.roles) == {"tasks"}
-
-
-class AuthSection(Section):
-    """Authentication of callers."""
-
-    method: Literal["none", "token"] = setting(
-        "none",
-        '"none": every client that can connect is an administrator. Requests of web pages in a '
-        "browser are refused, and so is a Host other than localhost and the host of "
-        'api.public_url. "token": callers send a token that token_file knows.',
-    )
-    token_file: str = setting(
-        "",
-        'The file of hashed tokens for method "token"; `imaged token` makes its entries.',
-        reloadable=True,
-    )
-    allow_anyone_on_the_network: bool = setting(
-        False,  # noqa: FBT003 - the value that the setting has
-        'With method "none", allow addresses that other machines can connect to. '
-        "Every client that reaches the port can then read, change and delete every image.",
-    )
 
 
 class CatalogSection(Section):

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from imaged.api.allowed_hosts import AllowedHosts
 from imaged.api.discovery import StoreFacts
 from imaged.config import Config
+from imaged.config.secrets import read_secret
 from imaged.config.sections import Section
 from imaged.config.stores import FilesystemBaseSection, FilesystemSection, S3BaseSection, S3Section
 from imaged.conversion.qemu_img import QemuImgSettings
@@ -20,6 +21,7 @@ from imaged.conversion.scratch import ScratchSettings
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import StoreKeyUnreadable
 from imaged.core.ledger import StrayLimits
+from imaged.core.secret import Secret
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.server.settings import ConnectionSettings, MinimumRate, TcpAddress
 from imaged.services.claims import ClaimSettings
@@ -30,7 +32,7 @@ from imaged.services.scrubber import ScrubberSettings
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.task_service import TaskServiceSettings
 from imaged.stores.filesystem.settings import FilesystemSettings
-from imaged.stores.s3.settings import S3Settings, Secret, read_secret
+from imaged.stores.s3.settings import S3Settings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

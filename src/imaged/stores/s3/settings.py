@@ -6,15 +6,15 @@ searches its own environment variables and files and asks for the role of the in
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 from urllib.parse import urlsplit
 
 from imaged.core.limits import GIB, MIB
 from imaged.core.retry_policy import RetryPolicy
+from imaged.core.secret import Secret
 
 #: The limits of S3 (Amazon S3 user guide, "multipart upload limits"); other services allow at least
 #: as much.
@@ -28,50 +28,6 @@ ABORT_PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.2), longest_pause=tim
 
 Addressing = Literal["auto", "path", "virtual"]
 Checksum = Literal["crc32", "md5", "none"]
-
-
-class Secret:
-    """A text that is never printed by accident: only ``reveal`` shows it.
-
-    Only ``s3/client.py`` reveals it, to the library that signs with it.
-    """
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The text itself."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self._text.encode(), other._text.encode())
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._text))
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def __reduce__(self) -> NoReturn:
-        message = "a secret is not written anywhere"
-        raise TypeError(message)
-
-
-def read_secret(path: Path) -> Secret:
-    """The first line of a file, stripped of white space. Raises OSError, ValueError."""
-    lines = path.read_text(encoding="utf-8").split("\n", maxsplit=1)
-    text = lines[0].strip()
-    if not text:
-        message = f"{path} must begin with a line that has the key, and it is empty"
-        raise ValueError(message)
-    return Secret(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
