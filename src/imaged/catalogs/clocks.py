@@ -9,7 +9,8 @@ from sqlalchemy import Connection, bindparam, select, update
 from imaged.catalogs import dialects, rows
 from imaged.catalogs.blobs import write as write_blobs
 from imaged.catalogs.dialects import Instant, minus_duration
-from imaged.catalogs.tables import blobs, clock, images, instances
+from imaged.catalogs.installation_tables import clock, instances
+from imaged.catalogs.tables import blobs, images
 from imaged.catalogs.task_tables import tasks
 from imaged.core.blob import DELETION_RETRIES
 from imaged.core.clock import CLOCK_TOLERANCE, ClockMark, ClockReading, redate_blob

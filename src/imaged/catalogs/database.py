@@ -12,7 +12,8 @@ from anyio import move_on_after
 from sqlalchemy import Connection, insert, select
 
 from imaged.catalogs import dialects
-from imaged.catalogs.tables import instances, tombstones
+from imaged.catalogs.installation_tables import instances
+from imaged.catalogs.tables import tombstones
 from imaged.core.errors import ListTooSlow
 from imaged.core.limits import KIB
 from imaged.ports.meter import Meter, Timing

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from imaged.catalogs import dialects
 from imaged.catalogs.dialects import Instant
-from imaged.catalogs.tables import catalog_identity, instances, places
+from imaged.catalogs.installation_tables import catalog_identity, instances, places
 from imaged.core.claim import InstanceId
 from imaged.core.place_marker import Place, PlaceKind
 from imaged.core.summary import Instance

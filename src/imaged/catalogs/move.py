@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, text
 
 from imaged.catalogs.connect import is_postgresql, without_password
 from imaged.catalogs.dialects import metadata, why_unreadable
+from imaged.catalogs.installation_tables import instances
 from imaged.catalogs.migrations import (
     apply_steps,
     current_revision,
@@ -31,7 +32,6 @@ from imaged.catalogs.sqlite.engine import (
     make_engine,
     run_transaction,
 )
-from imaged.catalogs.tables import instances
 from imaged.core.errors import CatalogError, CatalogExists
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, String, and_, case, func, literal, select, un
 
 from imaged.catalogs import dialects, installation
 from imaged.catalogs.dialects import Instant
-from imaged.catalogs.tables import blobs, claims, images, instances
+from imaged.catalogs.installation_tables import instances
+from imaged.catalogs.tables import blobs, claims, images
 from imaged.catalogs.task_tables import tasks
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId

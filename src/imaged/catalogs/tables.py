@@ -1,6 +1,7 @@
 """The tables, for SQLite and PostgreSQL alike.
 
     images ─┬─< image_tags, image_properties   to filter by; to render there are JSON columns
+            ├─< image_members                  projects with which they are shared
             ├─< image_history                  what was done to them, and by whom
             ├─< image_locations >── blobs      references to bytes; the blob says where they are
             │                         └─< block_checksums   of its bytes, in pages
@@ -41,11 +42,12 @@ from sqlalchemy import (
     text,
 )
 
+from imaged.catalogs import installation_tables, task_tables  # noqa: F401 - they are among them
 from imaged.catalogs.dialects import TEXT, Duration, Instant, check_in, metadata, partial_index
-from imaged.catalogs.task_tables import tasks as _tasks  # noqa: F401 - it is among them
 from imaged.core.blob import BlobState
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import RESTORE_EVENTS, Status
+from imaged.core.member import MemberStatus
 
 STAGED = -1  # the position of staged data among the locations of an image
 
@@ -160,6 +162,20 @@ image_properties = Table(
     Index("image_properties_value", "name", value_prefix, "image_id"),
 )
 
+image_members = Table(
+    "image_members",
+    metadata,
+    Column("image_id", ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("member_id", TEXT, primary_key=True),
+    Column("status", TEXT, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    CheckConstraint(check_in("status", MemberStatus), name="member_status_known"),
+    # lists of images shared with a project; a branch of every caller's list
+    Index("image_members_member", "member_id", "status", "image_id"),
+    sqlite_with_rowid=False,
+)
+
 #: Rows of ``core/history.py``. The primary key finds those of an image, and the oldest of them.
 image_history = Table(
     "image_history",
@@ -251,46 +267,3 @@ accounts = Table(
 )
 
 tombstones = Table("tombstones", metadata, Column("id", TEXT, primary_key=True))
-
-instances = Table(
-    "instances",
-    metadata,
-    Column("id", TEXT, primary_key=True),
-    Column("version", TEXT, nullable=False),
-    Column("roles", JSON, nullable=False),
-    Column("started_at", Instant, nullable=False),
-    Column("seen_at", Instant, nullable=False),
-    Column("troubles", JSON, nullable=False, server_default=text("'[]'")),
-    Column("report", JSON, nullable=False, server_default=text("'{}'")),  # an InstanceReport
-)
-
-#: One row: the last time that an instance trusted, for the next start (``core/clock.py``).
-clock = Table(
-    "clock",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("at", Instant, nullable=False),
-    Column("boot_id", TEXT, nullable=False),
-    Column("uptime", Duration, nullable=False),
-    Column("step", Duration, nullable=False),
-    Column("held_until", Duration),
-    Column("confirmations", Integer, nullable=False),
-)
-
-#: One row: versions that know this revision of the tables, or a later one, work with them.
-compatibility = Table("compatibility", metadata, Column("oldest", TEXT, primary_key=True))
-
-#: One row: created with the tables, and the same in every copy of the catalog.
-catalog_identity = Table("catalog_identity", metadata, Column("id", Uuid, primary_key=True))
-
-#: Folders and buckets with the catalog's marker.
-places = Table(
-    "places",
-    metadata,
-    Column("kind", TEXT, primary_key=True),
-    Column("name", TEXT, primary_key=True),
-    Column("place_id", Uuid, nullable=False),
-    Column("location", TEXT, nullable=False),
-    Column("is_marked", Boolean, nullable=False),
-    Column("warning", TEXT),
-)

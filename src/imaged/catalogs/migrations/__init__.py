@@ -23,7 +23,7 @@ from importlib.metadata import version
 from sqlalchemy import ColumnElement, Connection, inspect, select, text, update
 
 from imaged.catalogs import dialects
-from imaged.catalogs.tables import compatibility, instances
+from imaged.catalogs.installation_tables import compatibility, instances
 from imaged.core.errors import CatalogError, CatalogInUse, CatalogTooNew, CatalogTooOld
 
 OLDER_REVISION = "0003"  # of catalogs that can be brought to the first of the steps
@@ -61,6 +61,7 @@ STEPS = (  # oldest first
     Step("0009", StepKind.EXPAND),
     Step("0010", StepKind.EXPAND),
     Step("0011", StepKind.EXPAND),
+    Step("0012", StepKind.EXPAND),
 )
 
 
