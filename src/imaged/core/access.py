@@ -7,12 +7,13 @@ image that the caller may not see is reported as not found.
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted, TaskNotFound
 from imaged.core.history import Actor, ImageHistory
 from imaged.core.image import Change, ClaimedChange, Image, Visibility
 from imaged.core.lifecycle import GONE, Status
+from imaged.core.policy import DEFAULT_POLICY, Policy
 from imaged.core.task import Task, without_queries
 
 WRITERS: AbstractSet[str] = frozenset({"admin", "member"})
@@ -20,11 +21,21 @@ WRITERS: AbstractSet[str] = frozenset({"admin", "member"})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user, project and roles on whose behalf a request is made."""
+    """The user, project and roles on whose behalf a request is made.
+
+    A token is scoped to a project, to a domain, to the whole system, or not at all. ``policy`` is
+    the table of rules that holds for the caller.
+    """
 
     user: str
-    project: str
+    project: str  # "" if the token is not scoped to a project
     roles: AbstractSet[str]
+    _: KW_ONLY
+    domain: str = ""  # "" if the token is not scoped to a domain
+    is_system: bool = False  # the token is scoped to the whole system
+    user_domain: str = ""
+    project_domain: str = ""
+    policy: Policy = field(default=DEFAULT_POLICY, compare=False, repr=False)
 
     @property
     def is_admin(self) -> bool:
