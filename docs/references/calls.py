@@ -87,7 +87,9 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "/v2/images"): Call(
         (errors.InvalidQuery,),
         f"`limit` is {DEFAULT_LIMIT} by default, and {MAX_LIMIT:,} at most; a page ends "
-        "earlier at `api.max_page_size`. An unknown parameter is refused, not ignored.",
+        "earlier at `api.max_page_size`. A parameter that is in none of the rows below is the name "
+        "of a property. Of a filter that comes several times the last counts, but for `tag`; links "
+        "repeat all parameters (Glance's lose repeated ones).",
     ),
     ("POST", "/v2/images"): Call(
         (*_ATTRIBUTES, errors.ImageExists),
@@ -206,17 +208,20 @@ CALLS: Mapping[tuple[str, str], Call] = {
 #: Parameters of lists, and which images they select.
 FILTERS: Mapping[str, str] = {
     "`name`, `id`, `status`, `disk_format`, `container_format`": "those with this value; `in:a,b` "
-    "for one of several",
+    'for one of several, `in:"a,b",c` where one has a comma. Text before a colon that is no '
+    "operator is part of the value: `name=ubuntu:22.04` (400 in Glance); `eq:` takes everything "
+    "behind it literally",
     "`owner`, `checksum`, `os_hash_algo`, `os_hash_value`, `protected`, any property": "those with "
     "this value",
-    "`size`, `min_ram`, `min_disk`": "those with this number; with `_min` or `_max` behind the "
-    "name, from or up to it",
+    "`size`, `virtual_size`, `min_ram`, `min_disk`": "those with this number; with `_min` "
+    "or `_max` behind the name, from or up to it",
     "`created_at`, `updated_at`": "those of this moment (ISO 8601), or before or after it with "
     "`lt:`, `lte:`, `gt:`, `gte:`, `neq:`",
     "`tag`": "those with this tag; with all of them, where it comes several times",
     "`visibility`": "those of this visibility; `all` for all images",
     "`os_hidden`": "`true`: the hidden ones instead of the others",
     "`sort`, or `sort_key` and `sort_dir`": "in this order: `sort=name:asc,size:desc`",
+    "`deleted`": "`true`: none, because no list has deleted images (Glance ignores it)",
     "`limit`, `marker`": "this number, after the image with this id; `next` in the answer has both",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 import pytest_asyncio
@@ -85,6 +85,22 @@ FOUND = [
     ("os_distro=suse", ""),
     ("self=x", ""),
     ("deleted=true", ""),
+    ("deleted=false", "cba"),
+    ("virtual_size=5", "a"),
+    ("virtual_size=6", ""),
+    ("virtual_size_min=5", "a"),
+    ("virtual_size_max=4", ""),
+    ("virtual_size_min=1&virtual_size_max=9", "a"),
+    ("size_min=5&size_max=5", "a"),
+    ("min_disk_max=0", "cba"),
+    ("name=foo:bar", ""),
+    ("name=eq:a:b", ""),
+    ("status=foo:bar", ""),
+    ("status=bogus", ""),
+    ("disk_format=in:raw,qcow2", "cba"),
+    ("container_format=in:ova,bare", "cba"),
+    ("created_at=neq:2026-11-21T12:00:00.500000&created_at=lt:2026-11-21", "a"),
+    ("member_status=all", "cba"),
     ("name=b&name=a", "a"),
     ("created_at=2026-11-21T12:00:00Z", "b"),
     ("created_at=eq:2026-11-21T12:00:00Z", "b"),
@@ -106,6 +122,15 @@ FOUND = [
     ("sort_key=disk_format&sort_key=name&sort_dir=asc", "bac"),
     ("sort_key=disk_format&sort_key=name&sort_dir=desc&sort_dir=asc", "acb"),
     ("sort_dir=asc", "abc"),
+    ("sort=%20name%20:%20asc", "acb"),
+    ("sort=status", "cba"),
+    ("sort=status:asc,name:asc", "acb"),
+    ("sort=container_format", "cba"),
+    ("sort=updated_at:asc", "abc"),
+    ("sort=size:desc", "acb"),
+    ("sort=id:asc", "abc"),
+    ("sort_key=%20name", "bca"),
+    ("sort_key=size&sort_key=id&sort_dir=desc&sort_dir=asc", "abc"),
     ("limit=2", "cb"),
     ("limit=0", ""),
     (f"marker={B}", "a"),
@@ -142,13 +167,18 @@ REFUSED = [
     ("name=a%00b", "name"),
     ("os_distro=a%00b", "os_distro"),
     ("tag=%1B", "tag"),
-    ("status=foo:bar", "status"),
+    ("name=neq:a", "name"),
+    ("status=lt:active", "status"),
+    ("deleted=x", "deleted"),
+    ("changes-since=2020", "changes-since"),
+    ("sort_dir=up", "sort_dir"),
     ("size=x", "size"),
     ("size=-1", "size"),
     ("size=9223372036854775808", "size"),
     ("size_min=", "size_min"),
     ("min_disk_max=1e3", "min_disk_max"),
-    ("virtual_size=5", "virtual_size"),
+    ("virtual_size=x", "virtual_size"),
+    ("virtual_size_min=-1", "virtual_size_min"),
     ("created_at=", "created_at"),
     ("created_at=in:2026-11-20", "created_at"),
     ("created_at=gt:", "created_at"),
@@ -165,6 +195,29 @@ async def test_what_is_refused(service: Service, query: str, name: str) -> None:
     """A parameter without a meaning is refused by its name."""
     reply = await service.call("GET", f"/v2/images?{query}")
     assert (reply.status, f"'{name}'" in reply.text) == (400, True), reply.text
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("ubuntu:22.04", "ubuntu:22.04"),
+        ("a:b:c", "a:b:c"),
+        (":", ":"),
+        (" in:a", " in:a"),
+        ("gt:a", "eq:gt:a"),
+        ("in:a", "eq:in:a"),
+        ("eq:a", "eq:eq:a"),
+        ("in:a,b", 'in:"in:a,b",c'),
+        ('a"b', 'in:"a\\"b"'),
+        ("a,b:c", "a,b:c"),
+    ],
+)
+async def test_a_colon_is_part_of_a_name(service: Service, name: str, asked: str) -> None:
+    """Text before it is an operator only if that is one; all behind ``eq:`` is the value."""
+    await service.create(name="another")
+    image_id = await service.create(name=name)
+    reply = await service.call("GET", f"/v2/images?{urlencode({'name': asked})}")
+    assert [image["id"] for image in reply.json()["images"]] == [image_id]
 
 
 async def test_invisible_marker_is_no_marker(listed: Service) -> None:
@@ -231,6 +284,26 @@ async def test_page_is_capped(service: Service) -> None:
         service.facts.images[image_id] = replace(image, id=image_id)
     reply = (await service.call("GET", "/v2/images?limit=5000")).json()
     assert len(reply["images"]) == 1000
+
+
+async def test_links_lose_no_parameter(listed: Service) -> None:
+    """Page by page, links repeat every filter, key and direction, each as often as it was given."""
+    given = [
+        ("tag", "x"), ("tag", "x"), ("name", 'in:"a",b'), ("name", 'in:"a,c",a,b'),
+        ("sort_key", "name"), ("sort_key", "size"), ("sort_dir", "asc"), ("sort_dir", "desc"),
+        ("created_at", "gt:2026-11-01T00:00:00+00:00"), ("min_ram_min", "0"), ("limit", "1"),
+        ("visibility", "all"), ("os_hidden", "false"), ("member_status", "all"),
+    ]  # fmt: skip
+    link, found_ids = f"/v2/images?{urlencode(given)}", ""
+    while link:
+        page = (await listed.call("GET", link)).json()
+        assert parse_qsl(page["first"].partition("?")[2]) == given
+        link = page.get("next", "")
+        if link:
+            marker = ("marker", page["images"][-1]["id"])
+            assert parse_qsl(link.partition("?")[2]) == [*given, marker]
+        found_ids += "".join(image["id"][-1] for image in page["images"])
+    assert found_ids == "ab"
 
 
 async def test_links_carry_the_query(listed: Service) -> None:

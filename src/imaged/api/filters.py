@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from imaged.core.errors import InvalidQuery
+from imaged.core.lifecycle import Status
 from imaged.core.query import Column, Condition, Operator, Value
 
 MAX_CHOICES = 100  # of one in: list
@@ -27,7 +28,12 @@ _EXACT = {
     "os_hash_algo": Column.HASH_ALGORITHM,
     "os_hash_value": Column.HASH_VALUE,
 }
-_NUMBERS = {"size": Column.SIZE, "min_ram": Column.MIN_RAM, "min_disk": Column.MIN_DISK}
+_NUMBERS = {
+    "size": Column.SIZE,
+    "virtual_size": Column.VIRTUAL_SIZE,
+    "min_ram": Column.MIN_RAM,
+    "min_disk": Column.MIN_DISK,
+}
 _FLAGS = {"protected": Column.PROTECTED, "os_hidden": Column.HIDDEN}
 _MOMENTS = {"created_at": Column.CREATED_AT, "updated_at": Column.UPDATED_AT}
 _MOMENT_OPERATORS = tuple(operator.value for operator in Operator if operator != Operator.ONE_OF)
@@ -60,8 +66,9 @@ def read_flag(name: str, text: str) -> bool:
 
 
 def _text(name: str, value: str) -> Sequence[Condition]:
+    """What is before the first colon may be part of the value, as in ``name=ubuntu:22.04``."""
     operator, colon, operand = value.partition(":")
-    if not colon:
+    if not colon or operator not in set(Operator):
         return (Condition(_TEXTS[name], Operator.EQUAL, value),)
     match operator:
         case Operator.ONE_OF:
@@ -69,7 +76,11 @@ def _text(name: str, value: str) -> Sequence[Condition]:
         case Operator.EQUAL:
             return (Condition(_TEXTS[name], Operator.EQUAL, operand),)
         case _:
-            raise InvalidQuery(name, f"has the operator {operator!r}; possible: in, eq")
+            raise InvalidQuery(
+                name,
+                f"has the operator {operator!r}, which compares numbers and times; possible: in, "
+                f"eq. To find this very text, write {f'eq:{value}'!r}",
+            )
 
 
 def _choices(name: str, text: str) -> tuple[Value, ...]:
@@ -99,6 +110,13 @@ def _bound(name: str, value: str) -> Sequence[Condition]:
 
 def _is_flagged(name: str, value: str) -> Sequence[Condition]:
     return (Condition(_FLAGS[name], Operator.EQUAL, read_flag(name, value)),)
+
+
+def _is_deleted(name: str, value: str) -> Sequence[Condition]:
+    """No caller's list has deleted images, so ``true`` finds none."""
+    if not read_flag(name, value):
+        return ()
+    return (Condition(Column.STATUS, Operator.EQUAL, Status.DELETED),)
 
 
 def _moment(name: str, value: str) -> Sequence[Condition]:
@@ -155,5 +173,6 @@ _READERS: Mapping[str, Callable[[str, str], Sequence[Condition]]] = {
     **dict.fromkeys(_NUMBERS, _equal_number),
     **dict.fromkeys(_BOUNDS, _bound),
     **dict.fromkeys(_FLAGS, _is_flagged),
+    "deleted": _is_deleted,
     **dict.fromkeys(_MOMENTS, _moment),
 }

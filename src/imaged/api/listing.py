@@ -41,7 +41,7 @@ _SORTABLE = {"size" if column is Column.SIZE else column.value: column for colum
 _DIRECTIONS = {"asc": False, "desc": True}
 _PAGING = frozenset({"limit", "marker", "sort", "sort_key", "sort_dir"})
 _SPECIAL = frozenset({"tag", "visibility", "member_status", "os_hidden"})
-_NOT_COMPARED = frozenset({"virtual_size", "changes-since"})
+_NOT_COMPARED = frozenset({"changes-since"})
 
 QueryT = TypeVar("QueryT")
 ItemT = TypeVar("ItemT")
@@ -212,7 +212,7 @@ def _order_by_keys(keys: list[str], directions: list[str]) -> tuple[Order, ...]:
     if len(directions) != len(keys):
         raise InvalidQuery("sort_dir", "must occur once, or as often as 'sort_key'")
     return _unique(
-        Order(_column("sort_key", key), _is_descending("sort_dir", direction))
+        Order(_column("sort_key", key.strip()), _is_descending("sort_dir", direction.strip()))
         for key, direction in zip(keys, directions, strict=True)
     )
 

@@ -52,6 +52,7 @@ class Column(StrEnum):
     MIN_RAM = "min_ram_mib"
     MIN_DISK = "min_disk_gib"
     SIZE = "size_bytes"
+    VIRTUAL_SIZE = "virtual_size_bytes"
     CHECKSUM = "checksum"
     HASH_ALGORITHM = "hash_algorithm"
     HASH_VALUE = "hash_value"
@@ -68,6 +69,17 @@ SORTABLE = (
     Column.ID,
     Column.CREATED_AT,
     Column.UPDATED_AT,
+)
+
+#: Columns of the image's content; they have no value before the data is complete.
+OF_CONTENT = frozenset(
+    {
+        Column.SIZE,
+        Column.VIRTUAL_SIZE,
+        Column.CHECKSUM,
+        Column.HASH_ALGORITHM,
+        Column.HASH_VALUE,
+    }
 )
 
 Value = str | int | bool | datetime | None
@@ -167,11 +179,10 @@ def matches(image: Image, query: ImageQuery) -> bool:
 
 def column_value(image: Image, column: Column) -> Value:
     """The image's value in a column."""
-    match column:
-        case Column.SIZE | Column.CHECKSUM | Column.HASH_ALGORITHM | Column.HASH_VALUE:
-            value: Value = None if image.content is None else getattr(image.content, column)
-        case _:
-            value = getattr(image, column)
+    if column not in OF_CONTENT:
+        value: Value = getattr(image, column)
+    else:
+        value = None if image.content is None else getattr(image.content, column)
     return value
 
 
