@@ -12,12 +12,12 @@ from typing import Any
 
 from imaged.api import http_errors
 from imaged.api.app import ApiServices, paths
-from imaged.api.discovery import CURRENT, SUPPORTED
 from imaged.api.http_errors import BAD_GATEWAY
 from imaged.api.images import ImportCalls
 from imaged.api.listing import DEFAULT_LIMIT, MAX_LIMIT
 from imaged.api.resource import Handler, Links
 from imaged.core import errors
+from references import versions
 from references.markdown import MADE, code, first_paragraph, table
 
 IMAGE = "/v2/images/{image_id}"
@@ -30,9 +30,8 @@ _HEAD = f"""\
 
 For authors and users of clients: every path that is served, and the
 differences from the documentation of the OpenStack Image API v2, which holds
-for the rest. Versions {", ".join(reversed(SUPPORTED))} and {CURRENT} are served; `/v2.7/images` and
-`/v2/images` are the same. [Errors](errors.md) lists the answers with statuses from 400 on;
-[schemas](schemas.md) has the attributes of an image.
+for the rest. [Errors](errors.md) lists the answers with statuses from 400 on; [schemas](schemas.md)
+has the attributes of an image.
 
 Besides those in the tables, every call below `/v2` may answer 401 where `auth.method` asks for
 tokens, 404 for a path that is not served, 405 for another method, 408 where the client stalls, 412
@@ -246,7 +245,8 @@ def reference() -> str:
     served = handlers()
     if served.keys() != CALLS.keys():
         raise LookupError(f"not described, or not served: {sorted(served.keys() ^ CALLS.keys())}")
-    return "\n".join([_HEAD, *_tables(served)])
+    calls = (f"{method} {path}" for method, path in served)
+    return "\n".join([_HEAD, *_tables(served), versions.section(calls)])
 
 
 def handlers() -> Mapping[tuple[str, str], Handler]:

@@ -108,18 +108,14 @@ async def test_a_store_that_is_not_there_is_refused(service: Service, named: str
     assert (await upload(service, image_id, "near")).status == 204
 
 
-@pytest.mark.parametrize("number", range(8))
-async def test_each_version_has_a_link_that_answers_without_a_token(
-    service: Service, number: int
-) -> None:
+async def test_each_version_has_a_link_that_answers_without_a_token(service: Service) -> None:
     """The list is the same behind each link."""
     listed = (await service.call("GET", "/versions", caller=None)).json()
 
-    version = next(one for one in listed["versions"] if one["id"] == f"v2.{number}")
-    path = version["links"][0]["href"].removeprefix("http://images.test")
-    reply = await service.call("GET", path, caller=None)
-
-    assert (reply.status, reply.json()) == (200, listed)
+    for version in listed["versions"]:
+        path = version["links"][0]["href"].removeprefix("http://images.test")
+        reply = await service.call("GET", path, caller=None)
+        assert (reply.status, reply.json()) == (200, listed)
 
 
 async def test_a_browser_gets_a_page(service: Service) -> None:

@@ -7,11 +7,17 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from keystoneauth1.discover import Discover
+from keystoneauth1.noauth import NoAuth
+from keystoneauth1.session import Session
 
+from imaged.api.versions import announced_versions
+from references.calls import CALLS
 from references.clients import CLIENTS, OPERATIONS
 from support import disk_images
 from support.client import Client
@@ -123,6 +129,36 @@ async def test_what_is_not_there_is_answered_so(daemon: Daemon) -> None:
         copy = {"method": {"name": "copy-image"}, "stores": ["local"]}
         status, _ = await client.request("POST", f"/v2/images/{image_id}/import", json=copy)
         assert status == 400
+
+
+async def test_keystoneauth_finds_what_is_announced(daemon: Daemon) -> None:
+    """It takes the highest version for "2", and for one that is missing the next higher one."""
+    listed = await asyncio.to_thread(discovered, daemon.url)
+    announced = announced_versions(f"{method} {path}" for method, path in CALLS)
+    assert [f"v2.{minor}" for _, minor in reversed(listed.versions)] == announced
+    assert f"v2.{listed.highest[1]}" == announced[0]
+    assert "v2.2" not in announced
+    assert listed.for_2_2 == listed.highest
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """What keystoneauth reads from the list."""
+
+    versions: list[tuple[int, int]]
+    highest: tuple[int, int]
+    for_2_2: tuple[int, int]
+
+
+def discovered(url: str) -> Discovered:
+    """Read the list, as clients of OpenStack do."""
+    found = Discover(Session(auth=NoAuth()), url)
+    highest = found.versioned_data_for(url, min_version="2", max_version="2.latest")
+    for_2_2 = found.versioned_data_for(url, min_version="2.2")
+    assert highest
+    assert for_2_2
+    versions = [one["version"] for one in found.version_data()]
+    return Discovered(versions, highest["version"], for_2_2["version"])
 
 
 async def run(daemon: Daemon, *command: str | Path, given: str = "") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -21,6 +21,7 @@ from imaged.api.monitoring import METRICS_PATH, MetricsHandler, Probes
 from imaged.api.resource import CALLER_SCOPE_KEY, Links, Resource
 from imaged.api.schemas import TaskSchemas
 from imaged.api.tasks import TaskRecords
+from imaged.api.versions import announced_versions
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images
@@ -74,20 +75,16 @@ def paths(
     services: ApiServices, links: Links, stores: Sequence[StoreFacts]
 ) -> Mapping[str, Resource]:
     """Every path that is served, with its resource."""
-    versions, probes, known = Versions(links), Probes(services.health), StoreRecords(stores)
+    probes, known = Probes(services.health), StoreRecords(stores)
     imports, tasks = services.imports, services.tasks
     records = ImageRecords(services.images, links, [store.id for store in stores], imports.methods)
     data = ImageData(services.uploads, services.downloads)
     work, task_schemas = TaskRecords(tasks, links), TaskSchemas(tasks.registry.names)
     image, find = "/v2/images/{image_id}", records.show
-    return {
-        "/": Resource(GET=versions.choose),
-        "/versions": Resource(GET=versions.show),
+    served = {
         "/livez": Resource(GET=probes.live),
         "/readyz": Resource(GET=probes.ready),
         "/healthcheck": Resource(GET=probes.ready),
-        "/v2": Resource(GET=versions.enter),
-        "/v2/": Resource(GET=versions.show),
         "/v2/images": Resource(GET=records.list, POST=records.create),
         image: Resource(find=find, GET=records.show, PATCH=records.patch, DELETE=records.delete),
         f"{image}/file": Resource(
@@ -114,6 +111,21 @@ def paths(
         "/v2/schemas/task": Resource(GET=task_schemas.show_task),
         "/v2/schemas/tasks": Resource(GET=task_schemas.show_tasks),
     }
+    versions = Versions(links, announced_versions(calls_of(served)))
+    return {
+        "/": Resource(GET=versions.choose),
+        "/versions": Resource(GET=versions.show),
+        "/v2": Resource(GET=versions.enter),
+        "/v2/": Resource(GET=versions.show),
+        **served,
+    }
+
+
+def calls_of(table: Mapping[str, Resource]) -> Iterator[str]:
+    """Each call that is served, as in ``GET /v2/images/{image_id}``."""
+    for path, resource in table.items():
+        for method in resource.handlers:
+            yield f"{method} {path}"
 
 
 class Authentication:

@@ -14,16 +14,13 @@ from starlette.responses import Response
 from imaged.api.bodies import json_response
 from imaged.api.http_errors import wants_html
 from imaged.api.resource import Links, caller_of
+from imaged.api.versions import CALLS_OF_VERSIONS
 from imaged.core.access import require_admin
-
-CURRENT = "v2.7"
-#: Complete minor versions. 2.8 and 2.9 let an import write to several stores at once, and 2.10 to
-#: 2.18 build on that.
-SUPPORTED = ("v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
 
 WEIGHT = 0  # not supported; clients of the API expect the name
 
-_NUMBER = r"v2(?:\.[0-7])?"
+#: The version alone, or with any minor version of the API: those are announced, and not selected.
+_NUMBER = rf"v2(?:\.(?:{'|'.join(map(str, CALLS_OF_VERSIONS))}))?"
 _IN_PATH = re.compile(rf"/{_NUMBER}(?=/|$)")
 _IN_ACCEPT = re.compile(rf"application/vnd\.openstack\.images-{_NUMBER}(?![\w.]).*")
 
@@ -49,10 +46,11 @@ _PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'", "Vary": "Accep
 
 
 class Versions:
-    """``/`` and ``/versions``, ``/v2`` and ``/v2/``."""
+    """``/`` and ``/versions``, ``/v2`` and ``/v2/``. ``announced``: the current version first."""
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: Links, announced: Sequence[str]) -> None:
         self._links = links
+        self._announced = announced
         self._imaged_version = installed_version("imaged")
 
     async def show(self, request: Request) -> Response:
@@ -73,8 +71,11 @@ class Versions:
 
     def _answer(self, request: Request, status: int) -> Response:
         links = [{"rel": "self", "href": self._root(request)}]
-        versions = [{"id": CURRENT, "status": "CURRENT", "links": links}]
-        versions += [{"id": number, "status": "SUPPORTED", "links": links} for number in SUPPORTED]
+        current = self._announced[0]
+        versions = [
+            {"id": version, "status": _status(version, current), "links": links}
+            for version in self._announced
+        ]
         return json_response({"versions": versions}, status, {"Vary": "Accept"})
 
     def _root(self, request: Request) -> str:
@@ -121,6 +122,10 @@ def version_2_path(path: str, accept: str) -> str | None:
     else:
         return None
     return path if path == "/v2/" else path.removesuffix("/")
+
+
+def _status(version: str, current: str) -> str:
+    return "CURRENT" if version == current else "SUPPORTED"
 
 
 def _answer(stores: Sequence[Mapping[str, object]]) -> Response:
