@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from support.command import Workspace
+from support.keystone import Keystone, running_keystone
 from support.seaweedfs import SeaweedFS, seaweedfs
 
 #: How long an example takes is no property of the code: machines are busy.
@@ -50,6 +51,9 @@ QUICK = (
     "stores/test_s3_settings.py",
 )
 
+#: The first test that needs a server with an environment of its own fills it by pip.
+FIRST_INSTALLATION_SECONDS = 300
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow. Begin with the tests of whole daemons, which take longest: short ones then
@@ -58,6 +62,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_any(item.path, SLOW) and not _is_any(item.path, QUICK):
             item.add_marker(pytest.mark.slow)
+        if "keystone" in getattr(item, "fixturenames", ()) and not item.get_closest_marker(
+            "timeout"
+        ):
+            item.add_marker(pytest.mark.timeout(FIRST_INSTALLATION_SECONDS))
     items.sort(key=lambda item: "e2e" not in item.path.parts)
 
 
@@ -104,4 +112,11 @@ def service() -> object:
 def s3() -> Iterator[SeaweedFS]:
     """A real S3 server with one bucket, shared by all tests of this process that need one."""
     with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def keystone() -> Iterator[Keystone]:
+    """A real Keystone, shared by all tests of this process that need one."""
+    with running_keystone() as server:
         yield server
