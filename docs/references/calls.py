@@ -35,9 +35,13 @@ has the attributes of an image.
 
 Besides those in the tables, every call below `/v2` may answer 401 where `auth.method` asks for
 tokens, 404 for a path that is not served, 405 for another method, 408 where the client stalls, 412
-where its `If-Match` or `If-None-Match` does not hold (imaged gives no ETags), 503 while the catalog
-does not answer, and 500 for a bug of imaged. Every answer has the header
-`X-Openstack-Request-Id`. HEAD works wherever GET does, with the same header and no content.
+where its `If-Match` or `If-None-Match` does not hold, 503 while the catalog does not answer, and
+500 for a bug of imaged. Every answer has the header `X-Openstack-Request-Id`. HEAD works wherever
+GET does, with the same header and no content.
+
+**Ours:** answers with an image have its `ETag`. With it in `If-Match`, a change of the image, or of
+what is below it, is made only if the image is still the same; otherwise 412, with the present ETag.
+With `If-None-Match`, showing an image that is still the same answers 304.
 
 A body in JSON must have the `Content-Type` `application/json` (a patch: one of its own two), data
 `application/octet-stream`, and neither may have a `Content-Encoding`; or else 415.

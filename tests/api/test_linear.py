@@ -17,11 +17,12 @@ from starlette.requests import Request
 from imaged.api import bodies, images
 from imaged.api.authenticator import TokenFile, token_hash
 from imaged.api.bodies import media_type_of, require_unpacked
+from imaged.api.conditions import Conditions
 from imaged.api.discovery import version_2_path
 from imaged.api.http_errors import wants_json
 from imaged.api.image_data import parse_range
 from imaged.api.listing import read_listing, read_task_listing
-from imaged.api.resource import Links, require_condition
+from imaged.api.resource import Links
 from imaged.config.loader import load
 from imaged.core import edits
 from imaged.core.access import Caller
@@ -153,9 +154,9 @@ HEADERS: Mapping[str, Read] = {
     "a path": lambda n: version_2_path("/v2" + "/" * n, ""),
     "content type": lambda n: media_type_of(request("content-type", "a;" * n)),
     "codings": lambda n: require_unpacked(request("content-encoding", "identity," * n)),
-    "tags of a condition": lambda n: require_condition(
-        Headers({"if-match": '"a",' * n}), exists=True
-    ),
+    "tags of a condition": lambda n: Conditions.of(Headers({"if-match": '"a",' * n})),
+    "quotes of a condition": lambda n: Conditions.of(Headers({"if-none-match": '"' * n})),
+    "a long tag of a condition": lambda n: Conditions.of(Headers({"if-match": 'W/"' + "a" * n})),
     "a host": lambda n: Links("").absolute(request("host", "a." * n + "/"), "/"),
     "a token": lambda n: token_hash("t" * n),
     "headers": lambda n: framing_error(b"GET", b"/", "1.1", [(b"a", b"b")] * n),

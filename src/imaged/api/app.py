@@ -80,7 +80,7 @@ def paths(
     records = ImageRecords(services.images, links, [store.id for store in stores], imports.methods)
     data = ImageData(services.uploads, services.downloads)
     work, task_schemas = TaskRecords(tasks, links), TaskSchemas(tasks.registry.names)
-    image, find = "/v2/images/{image_id}", records.show
+    image, find = "/v2/images/{image_id}", records.find
     served = {
         "/livez": Resource(GET=probes.live),
         "/readyz": Resource(GET=probes.ready),

@@ -120,22 +120,33 @@ class LengthRequired(HttpError):
 
 
 class NotModified(HttpError):
-    """The client has set ``If-None-Match: *``, and the resource exists."""
+    """The client has what it asks for: ``If-None-Match`` names the present ETag, or is ``*``."""
 
     http_status = 304
-    remedy = "Nothing: the image exists, as the condition asked."
+    remedy = "Nothing: what the client has is current."
     sentence = ""
+
+    def __init__(self, etag: str | None = None) -> None:
+        super().__init__()
+        self.headers = _etag_header(etag)
 
 
 class PreconditionFailed(HttpError):
-    """A condition of the request (RFC 9110, section 13) does not hold."""
+    """A condition of the request (RFC 9110, section 13) does not hold. ``etag``: the present one of
+    the image; None if the resource has none.
+    """
 
     http_status = 412
     remedy = (
-        "Repeat it without the condition, or with `If-Match: *`: imaged gives no ETags, so none "
-        "can match."
+        "Show the image, and repeat the change with the `ETag` that it has now. Other resources "
+        "have no ETag, and of conditions on them only `*` can hold."
     )
-    sentence = "The condition in the header {} does not hold: resources have no ETag."
+    sentence = "The condition in the header {} does not hold: {}."
+
+    def __init__(self, header: str, etag: str | None = None) -> None:
+        present = "this resource has no ETag" if etag is None else f"the ETag is {etag} now"
+        super().__init__(header, present)
+        self.headers = _etag_header(etag)
 
 
 class BodyTooLarge(HttpError):
@@ -227,7 +238,7 @@ def error_response(error: Exception, accept: str, *, is_upload: bool = False) ->
     status, sentence = status_and_sentence(error, is_upload=is_upload)
     title, headers = TITLES[status], _headers(error)
     if status == NOT_MODIFIED:  # a 304 has no body: RFC 9110, section 15.4.5
-        return Response(status_code=status)
+        return Response(status_code=status, headers=headers)
     readable = sentence.encode(errors="backslashreplace").decode()
     if wants_json(accept):
         body = {"message": readable, "code": f"{status} {title}", "title": title}
@@ -261,6 +272,10 @@ def _media_types(accept: str) -> tuple[set[str], set[str]]:
         is_refused = any(parameter in {"q=0", "q=0.0", "q=0.00"} for parameter in parameters)
         (refused if is_refused else accepted).add(media_type)
     return accepted, refused
+
+
+def _etag_header(etag: str | None) -> Mapping[str, str]:
+    return {} if etag is None else {"ETag": etag}
 
 
 def _headers(error: Exception) -> dict[str, str]:

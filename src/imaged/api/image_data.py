@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imaged.api.bodies import body_of, media_type_of, require_unpacked
+from imaged.api.conditions import image_condition
 from imaged.api.http_errors import LengthRequired, MediaTypeRefused
 from imaged.api.resource import caller_of, image_id_of, store_of
 from imaged.core.access import Caller
@@ -24,6 +25,7 @@ from imaged.core.attributes import OCTET_STREAM, REPLACE_HEADER
 from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import ClientVanished, ImagedError, InvalidRequest
 from imaged.core.image import Content
+from imaged.core.precondition import Precondition
 from imaged.services.downloads import Download, Downloads
 from imaged.services.ingest import Ingester
 from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
@@ -68,7 +70,8 @@ class ImageData:
 
 class BodyHandler(Protocol):
     """Makes a body durable. Its arguments are the caller, the image, the body, its size in bytes
-    and its store, if given; ``replaces``: it is another file on purpose, after a broken upload.
+    and its store, if given; ``replaces``: it is another file on purpose, after a broken upload;
+    ``condition``: on the record.
     """
 
     def __call__(
@@ -80,6 +83,7 @@ class BodyHandler(Protocol):
         store: str | None,
         *,
         replaces: bool,
+        condition: Precondition | None,
     ) -> Awaitable[object]:
         """Return once the body is durable."""
         ...
@@ -103,6 +107,7 @@ async def receive_data(request: Request, take: BodyHandler) -> Response:
             _announced_bytes(request),
             store_of(request),
             replaces=_replaces(request),
+            condition=image_condition(request.headers, caller_of(request), exists=False),
         )
     return Response(status_code=204)
 

@@ -18,15 +18,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.bodies import document_of, json_object_of, json_response, media_type_of
-from imaged.api.http_errors import MediaTypeRefused
+from imaged.api.conditions import image_condition, require_wanted
+from imaged.api.http_errors import NO_HEADERS, MediaTypeRefused
 from imaged.api.image_data import receive_data
 from imaged.api.listing import read_listing
 from imaged.api.resource import Links, caller_of, image_id_of, request_id_of, store_of
-from imaged.api.serialize import history_json, image_json, image_path
+from imaged.api.serialize import history_json, image_etag, image_json, image_path
 from imaged.core.access import Caller
 from imaged.core.edits import Action, Operation
 from imaged.core.errors import InvalidRequest, ReadOnlyAttribute
 from imaged.core.image import Image
+from imaged.core.precondition import Precondition
 from imaged.core.query import ImagePage
 from imaged.services.images import Images
 from imaged.services.ingest import Ingester
@@ -35,6 +37,8 @@ from imaged.services.tasks.types.location_import import LocationImportService
 
 METHODS_HEADER = "OpenStack-image-import-methods"  # the import methods available for it
 STORES_HEADER = "OpenStack-image-store-ids"  # the stores available for it
+
+REVALIDATED = "private, no-cache"  # a cache asks again, each caller for itself
 
 V2_0 = "application/openstack-images-v2.0-json-patch"
 V2_1 = "application/openstack-images-v2.1-json-patch"
@@ -65,10 +69,15 @@ class ImageRecords:
             headers[STORES_HEADER] = ",".join(self.stores)
         return _shown(image, caller, 201, headers)
 
+    async def find(self, request: Request) -> Image:
+        """The image in the path. Raises ImageNotFound."""
+        return await self.images.show(caller_of(request), image_id_of(request))
+
     async def show(self, request: Request) -> Response:
-        """Answer 200 with the image."""
-        caller = caller_of(request)
-        return _shown(await self.images.show(caller, image_id_of(request)), caller)
+        """Answer 200 with the image, or 304 if the client has it already."""
+        image = await self.find(request)
+        require_wanted(request.headers, image_etag(image, caller_of(request)))
+        return _shown(image, caller_of(request))
 
     async def history(self, request: Request) -> Response:
         """Answer 200 with the changes of the image, also of a deleted one."""
@@ -94,33 +103,40 @@ class ImageRecords:
         caller, media_type = caller_of(request), media_type_of(request)
         _require_patch(media_type)
         steps = read_patch(media_type, await document_of(request))
-        return _shown(await self.images.patch(caller, image_id_of(request), steps), caller)
+        condition = _condition_of(request)
+        after = await self.images.patch(caller, image_id_of(request), steps, condition)
+        return _shown(after, caller)
 
     async def delete(self, request: Request) -> Response:
         """Answer 204."""
-        await self.images.delete(caller_of(request), image_id_of(request))
+        condition = _condition_of(request)
+        await self.images.delete(caller_of(request), image_id_of(request), condition)
         return Response(status_code=204)
 
     async def deactivate(self, request: Request) -> Response:
         """Answer 204: only administrators can read the data now. Repeating it changes nothing."""
-        await self.images.deactivate(caller_of(request), image_id_of(request))
+        condition = _condition_of(request)
+        await self.images.deactivate(caller_of(request), image_id_of(request), condition)
         return Response(status_code=204)
 
     async def reactivate(self, request: Request) -> Response:
         """Answer 204: all callers that see the image can read its data again."""
-        await self.images.reactivate(caller_of(request), image_id_of(request))
+        condition = _condition_of(request)
+        await self.images.reactivate(caller_of(request), image_id_of(request), condition)
         return Response(status_code=204)
 
     async def add_tag(self, request: Request) -> Response:
         """Answer 204, also if the image has the tag already."""
         tag = request.path_params["tag"]
-        await self.images.add_tag(caller_of(request), image_id_of(request), tag)
+        condition = _condition_of(request)
+        await self.images.add_tag(caller_of(request), image_id_of(request), tag, condition)
         return Response(status_code=204)
 
     async def remove_tag(self, request: Request) -> Response:
         """Answer 204."""
         tag = request.path_params["tag"]
-        await self.images.remove_tag(caller_of(request), image_id_of(request), tag)
+        condition = _condition_of(request)
+        await self.images.remove_tag(caller_of(request), image_id_of(request), tag, condition)
         return Response(status_code=204)
 
 
@@ -148,14 +164,16 @@ class ImportCalls:
         store = store_of(request)
         if store and not asked.get("stores"):
             asked["stores"] = [store]
-        await self.imports.request(caller, image_id, asked, request_id_of(request))
+        condition = _condition_of(request)
+        await self.imports.request(caller, image_id, asked, request_id_of(request), condition)
         return Response(status_code=202)
 
     async def add_location(self, request: Request) -> Response:
         """Answer 202: the data at the URL is fetched, and becomes the data of the image."""
         caller, image_id = caller_of(request), image_id_of(request)
         asked = await json_object_of(request, "a 'url'")
-        await self.locations.request(caller, image_id, asked, request_id_of(request))
+        condition = _condition_of(request)
+        await self.locations.request(caller, image_id, asked, request_id_of(request), condition)
         return Response(status_code=202)
 
     async def tell(self, request: Request) -> Response:  # noqa: ARG002 - a handler
@@ -183,10 +201,15 @@ def _require_patch(media_type: str) -> None:
     read_patch(media_type, [])
 
 
+def _condition_of(request: Request) -> Precondition | None:
+    return image_condition(request.headers, caller_of(request))
+
+
 def _shown(
-    image: Image, caller: Caller, status: int = 200, headers: dict[str, str] | None = None
+    image: Image, caller: Caller, status: int = 200, headers: Mapping[str, str] = NO_HEADERS
 ) -> Response:
-    return json_response(image_json(image, caller), status, headers)
+    validated = {"ETag": image_etag(image, caller), "Cache-Control": REVALIDATED, **headers}
+    return json_response(image_json(image, caller), status, validated)
 
 
 def _read_v2_1(step: dict[str, Any]) -> Operation:

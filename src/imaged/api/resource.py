@@ -1,26 +1,21 @@
-"""One path of the API: a handler for each method, checks common to all, and what handlers read.
-
-Conditions of a request (RFC 9110, section 13) are those of a service without validators: no
-resource has an ETag or a Last-Modified. So ``If-Match`` holds if it is ``*`` and the resource
-exists, ``If-None-Match`` fails if it is ``*`` and the resource exists, and conditions on times are
-ignored, as required (13.1.3, 13.1.4). A condition counts only if the request would succeed without
-it (13.2.1).
-"""
+"""One path of the API: a handler for each method, checks common to all, and what handlers read."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from imaged.api.http_errors import MethodNotAllowed, NotModified, PreconditionFailed
+from imaged.api.conditions import Conditions, conditional
+from imaged.api.http_errors import MethodNotAllowed
+from imaged.api.serialize import image_etag
 from imaged.core.access import WRITERS, Caller, require_writer
 from imaged.core.attributes import STORE_HEADER, UUID_PATTERN
 from imaged.core.errors import ImageNotFound, TaskNotFound
+from imaged.core.image import Image
 
 CALLER_SCOPE_KEY = "imaged.caller"  # key of the caller in the scope
 REQUEST_ID_SCOPE_KEY = "imaged.request_id"  # key of the request's id, also in the log
@@ -31,13 +26,10 @@ _LONGEST_ID_SHOWN = 64
 
 Handler = Callable[[Request], Awaitable[ASGIApp]]
 
-#: Raises an error if the resource of a request does not exist for its caller.
+#: Returns the image or the task of a request; raises an error if there is none for its caller.
 Find = Callable[[Request], Awaitable[object]]
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
-CONDITIONS = frozenset({b"if-match", b"if-none-match"})
-ANYTHING = "*"
-NO_CONTENT = 204
 
 
 class Resource:
@@ -45,7 +37,8 @@ class Resource:
 
     HEAD is answered like GET (RFC 9110, section 9.3.2); a handler of its own saves work. For a
     change, ``find`` is called first, then roles and conditions are checked, before the body is
-    read. ``created_by_put``: a PUT creates the resource.
+    read; conditions on an image are checked again by services, on the locked record.
+    ``created_by_put``: a PUT creates the resource.
     """
 
     def __init__(
@@ -73,11 +66,11 @@ class Resource:
         _bind_ids(request)
         if request.method not in SAFE_METHODS:
             await self._require_right(request)
-        if _has_condition(request.headers):
+        if conditions := Conditions.of(request.headers):
             if request.method in SAFE_METHODS:
-                send = conditional(request.headers, send)
+                send = conditional(conditions, send)
             else:
-                await self._require_condition(request)
+                await self._require_conditions(request, conditions)
         response = await handler(request)
         await response(scope, receive, send)
 
@@ -98,48 +91,11 @@ class Resource:
             await self._find(request)
         require_writer(caller)
 
-    async def _require_condition(self, request: Request) -> None:
-        if self._find is not None:
-            await self._find(request)
+    async def _require_conditions(self, request: Request, conditions: Conditions) -> None:
+        found = None if self._find is None else await self._find(request)
+        etag = image_etag(found, caller_of(request)) if isinstance(found, Image) else None
         exists = not (self._is_made_by_put and request.method == "PUT")
-        require_condition(request.headers, exists=exists)
-
-
-def _has_condition(headers: Headers) -> bool:
-    return any(name in CONDITIONS for name, _ in headers.raw)
-
-
-def require_condition(headers: Headers, *, exists: bool) -> None:
-    """Check the conditions of a request on a resource that exists, or does not exist yet.
-
-    Raises PreconditionFailed.
-    """
-    matched = headers.getlist("if-match")
-    if matched and not (exists and all(value.strip() == ANYTHING for value in matched)):
-        raise PreconditionFailed("If-Match")
-    if exists and _refuses_anything(headers):
-        raise PreconditionFailed("If-None-Match")
-
-
-def conditional(headers: Headers, send: Send) -> Send:
-    """``send`` for a reading request: passes a success on only if the conditions hold.
-
-    Raises PreconditionFailed, or NotModified, instead of starting the answer.
-    """
-
-    async def send_if_wanted(message: Message) -> None:
-        if message["type"] == "http.response.start" and 200 <= message["status"] < 300:  # noqa: PLR2004 - successes
-            exists = message["status"] != NO_CONTENT
-            if exists and _refuses_anything(headers) and "if-match" not in headers:
-                raise NotModified
-            require_condition(headers, exists=exists)
-        await send(message)
-
-    return send_if_wanted
-
-
-def _refuses_anything(headers: Headers) -> bool:
-    return any(value.strip() == ANYTHING for value in headers.getlist("if-none-match"))
+        conditions.require(etag, exists=exists)
 
 
 def _bind_ids(request: Request) -> None:

@@ -7,6 +7,7 @@ Names and order are those of the OpenStack Image API v2: the client's properties
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import blake2b
 
 import msgspec
 
@@ -15,6 +16,8 @@ from imaged.core.attributes import DAMAGE, LAST_FAILURE, NOTICE
 from imaged.core.history import ImageHistory
 from imaged.core.image import Failure, Image
 from imaged.core.task import Progress, Task
+
+ETAG_BYTES = 12  # of a digest
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -61,6 +64,17 @@ def image_json(image: Image, caller: Caller) -> dict[str, object]:
     if image.damage is not None and caller.is_admin:
         shown[DAMAGE] = image.damage
     return shown
+
+
+def image_etag(image: Image, caller: Caller) -> str:
+    """The strong ETag of ``image_json``, without making that: it names the state of the record, and
+    how much of it this caller sees.
+
+    The time is part of it because versions come again after a backup was restored.
+    """
+    view = (is_owner(caller, image), caller.is_admin)
+    state = f"{image.id} {image.version} {image.updated_at} {view}"
+    return f'"{blake2b(state.encode(), digest_size=ETAG_BYTES).hexdigest()}"'
 
 
 def history_json(history: ImageHistory, caller: Caller) -> dict[str, object]:

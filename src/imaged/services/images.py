@@ -22,6 +22,7 @@ from imaged.core.history import ImageHistory
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
 from imaged.core.limits import require_properties_within
+from imaged.core.precondition import Precondition, on_condition
 from imaged.core.query import Column, Condition, ImagePage, ImageQuery, Operator, Order
 from imaged.ports.image_catalog import ImageCatalog
 from imaged.services.scrubber import ScrubberSettings
@@ -48,8 +49,9 @@ class RecordLimits:
 class Images:
     """All operations except on data. ``settings`` and ``limits`` may be replaced at run time.
 
-    Permission is checked on the locked record. An image that the caller may not see raises
-    ImageNotFound; one that the caller may not change raises NotPermitted.
+    Permission is checked on the locked record, and then the condition of the request, if it has
+    one. An image that the caller may not see raises ImageNotFound; one that the caller may not
+    change raises NotPermitted.
     """
 
     catalog: ImageCatalog
@@ -84,31 +86,49 @@ class Images:
         """
         return await self.catalog.list_page(query, self.limits.max_page_bytes)
 
-    async def patch(self, caller: Caller, image_id: str, operations: Sequence[Operation]) -> Image:
+    async def patch(
+        self,
+        caller: Caller,
+        image_id: str,
+        operations: Sequence[Operation],
+        condition: Precondition | None = None,
+    ) -> Image:
         """Apply all operations, or none. Raises the errors of ``edits.apply``."""
         return await self._change(
-            caller, image_id, lambda image: self._patched(caller, image, operations)
+            caller, image_id, lambda image: self._patched(caller, image, operations), condition
         )
 
-    async def delete(self, caller: Caller, image_id: str) -> Image:
+    async def delete(
+        self, caller: Caller, image_id: str, condition: Precondition | None = None
+    ) -> Image:
         """Delete the image, with the delay configured now. Raises ImageProtected."""
-        return await self._change(caller, image_id, deletion.delete_after(self.settings.delay))
+        return await self._change(
+            caller, image_id, deletion.delete_after(self.settings.delay), condition
+        )
 
-    async def deactivate(self, caller: Caller, image_id: str) -> Image:
+    async def deactivate(
+        self, caller: Caller, image_id: str, condition: Precondition | None = None
+    ) -> Image:
         """Forbid reading the data to all but admins. Raises ActivationRefused."""
-        return await self._change(caller, image_id, deletion.deactivate)
+        return await self._change(caller, image_id, deletion.deactivate, condition)
 
-    async def reactivate(self, caller: Caller, image_id: str) -> Image:
+    async def reactivate(
+        self, caller: Caller, image_id: str, condition: Precondition | None = None
+    ) -> Image:
         """Allow reading the data again. Raises ActivationRefused."""
-        return await self._change(caller, image_id, deletion.reactivate)
+        return await self._change(caller, image_id, deletion.reactivate, condition)
 
-    async def add_tag(self, caller: Caller, image_id: str, tag: str) -> Image:
+    async def add_tag(
+        self, caller: Caller, image_id: str, tag: str, condition: Precondition | None = None
+    ) -> Image:
         """Add a tag; adding an existing one changes nothing. Raises InvalidAttribute, TooMany."""
-        return await self._change(caller, image_id, edits.add_tag(tag))
+        return await self._change(caller, image_id, edits.add_tag(tag), condition)
 
-    async def remove_tag(self, caller: Caller, image_id: str, tag: str) -> Image:
+    async def remove_tag(
+        self, caller: Caller, image_id: str, tag: str, condition: Precondition | None = None
+    ) -> Image:
         """Remove a tag. Raises TagNotFound."""
-        return await self._change(caller, image_id, edits.remove_tag(tag))
+        return await self._change(caller, image_id, edits.remove_tag(tag), condition)
 
     async def restore(self, image_id: str) -> Image:
         """Restore a deleted image, for the operator. Raises ImageNotFound, NotRestorable."""
@@ -132,5 +152,8 @@ class Images:
         require_properties_within(after.properties, limit_bytes, image.properties)
         return after
 
-    async def _change(self, caller: Caller, image_id: str, change: Change) -> Image:
-        return await self.catalog.modify_image(image_id, by_owner(caller, change))
+    async def _change(
+        self, caller: Caller, image_id: str, change: Change, condition: Precondition | None
+    ) -> Image:
+        changed = by_owner(caller, on_condition(condition, change))
+        return await self.catalog.modify_image(image_id, changed)

@@ -30,6 +30,7 @@ from imaged.core.image import (
     unless_formats_changed,
 )
 from imaged.core.limits import MIB, require_announced
+from imaged.core.precondition import Precondition, claimed_on_condition
 from imaged.core.uploading import (
     begin_staging,
     begin_upload,
@@ -81,17 +82,18 @@ class Ingester:
         store: str | None = None,
         *,
         replaces: bool = False,
+        condition: Precondition | None = None,
     ) -> Image:
         """``PUT …/file``: make the body the data of a queued image; on return, it is durable.
 
         ``replaces``: another file on purpose, after a broken upload. Raises ImageNotFound,
-        NotPermitted, InvalidTransition, FormatsUnset, RetryMismatch, UnknownStore and TooLarge
-        before anything is read; DataRefused, QuotaExceeded, ClaimLost, ImageDeleted, StoreError,
-        CatalogError, and the errors of ``body``.
+        NotPermitted, the errors of ``condition``, InvalidTransition, FormatsUnset, RetryMismatch,
+        UnknownStore and TooLarge before anything is read; DataRefused, QuotaExceeded, ClaimLost,
+        ImageDeleted, StoreError, CatalogError, and the errors of ``body``.
         """
         location = self._locate(image_id, store, announced_bytes)
-        change = claimed_by_owner(caller, begin_upload(location, announced_bytes))
-        begin = self._remembering(change, replaces=replaces)
+        uploading = claimed_on_condition(condition, begin_upload(location, announced_bytes))
+        begin = self._remembering(claimed_by_owner(caller, uploading), replaces=replaces)
         return await self._write(image_id, body, announced_bytes, location, (begin, store_data))
 
     async def stage(
@@ -103,10 +105,13 @@ class Ingester:
         store: str | None = None,
         *,
         replaces: bool = False,
+        condition: Precondition | None = None,
     ) -> Image:
         """``PUT …/stage``: keep the body for an import. Raises the errors of ``upload``."""
         location = self._locate(image_id, store, announced_bytes)
-        staging = begin_staging(location, announced_bytes, replaces=replaces)
+        staging = claimed_on_condition(
+            condition, begin_staging(location, announced_bytes, replaces=replaces)
+        )
         begin = self._remembering(claimed_by_owner(caller, staging), replaces=replaces)
         return await self._write(image_id, body, announced_bytes, location, (begin, stage_data))
 

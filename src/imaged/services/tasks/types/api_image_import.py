@@ -15,6 +15,7 @@ from typing import Any
 from imaged.core.access import Caller, by_owner
 from imaged.core.errors import FormatsUnset, ImportNotReady, InvalidRequest
 from imaged.core.image import Change, Image
+from imaged.core.precondition import Precondition, on_condition
 from imaged.core.task import Task, TaskFacts
 from imaged.core.uploading import begin_import
 from imaged.ports.store import Stores
@@ -102,17 +103,19 @@ class ImageImportService:
         image_id: str,
         import_req: Mapping[str, Any] = GLANCE_DIRECT_REQUEST,
         request_id: str | None = None,
+        condition: Precondition | None = None,
     ) -> Image:
         """Accept the call; a worker, here or elsewhere, will run its task.
 
-        Raises ImageNotFound, NotPermitted, InvalidRequest, UnknownStore, ImportNotReady,
-        InvalidTransition and TooManyTasks.
+        Raises ImageNotFound, NotPermitted, the errors of ``condition``, InvalidRequest,
+        UnknownStore, ImportNotReady, InvalidTransition and TooManyTasks.
         """
         request = _read_request(import_req, self._kind.methods, self._kind.stores)
         method = self._kind.methods[request.method]
         asked = {"image_id": image_id, "import_req": dict(import_req)}
         task = self._task_service.new_task(caller, self._kind.facts, asked, image_id, request_id)
-        change = by_owner(caller, begin_import_call(task, method))
+        begin = on_condition(condition, begin_import_call(task, method))
+        change = by_owner(caller, begin)
         check = partial(method.check, request.arguments, caller.project)
         return await self._task_service.store_in_image(caller, image_id, change, check)
 

@@ -20,6 +20,7 @@ from imaged.core.digests import ExpectedDigest
 from imaged.core.errors import FetchRefused, InvalidInput
 from imaged.core.image import Image
 from imaged.core.limits import require_announced
+from imaged.core.precondition import Precondition, on_condition
 from imaged.core.task import TaskFacts
 from imaged.ports.fetcher import Fetcher
 from imaged.services.tasks.context import FETCHING, StreamCheckFactory, TaskContext
@@ -103,17 +104,19 @@ class LocationImportService:
         image_id: str,
         location: Mapping[str, object],
         request_id: str | None = None,
+        condition: Precondition | None = None,
     ) -> Image:
         """Accept the call with ``url`` and, optionally, ``validation_data``.
 
-        Raises ImageNotFound, NotPermitted, InvalidInput, ImportNotReady, InvalidTransition,
-        TooManyTasks.
+        Raises ImageNotFound, NotPermitted, the errors of ``condition``, InvalidInput,
+        ImportNotReady, InvalidTransition, TooManyTasks.
         """
         fields = _fields(image_id, location)
         asked = read_input(self._kind, fields)
         _expected_digest(asked)
         task = self._task_service.new_task(caller, self._kind.facts, fields, image_id, request_id)
-        change = by_owner(caller, begin_import_call(task, WebDownload(self._kind.fetcher)))
+        begin = begin_import_call(task, WebDownload(self._kind.fetcher))
+        change = by_owner(caller, on_condition(condition, begin))
         check = partial(self._check, asked.loc_url, caller)
         return await self._task_service.store_in_image(caller, image_id, change, check)
 
