@@ -6,9 +6,10 @@ Made once for all runs of a user, below ``~/.cache/imaged-tests``.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,25 +21,27 @@ PINNED = Path(__file__).with_name("environments")
 
 def environment(name: str, *packages: str) -> Path:
     """The folder of programs of an environment with these packages and what they need."""
-    return _environment(name, [*packages])
+    return _environment(name, "\n".join(packages), *packages)
 
 
 def pinned_environment(name: str) -> Path:
     """The same with the packages of a file in `environments`, and no others."""
-    return _environment(name, ["--no-deps", "--requirement", str(PINNED / f"{name}.txt")])
+    file = PINNED / f"{name}.txt"
+    return _environment(name, file.read_text(), "--no-deps", "--requirement", str(file))
 
 
-def _environment(name: str, what: Sequence[str]) -> Path:
-    """A file in it says with what it was made; processes of tests take turns."""
-    place = CACHE / name
+def _environment(name: str, content: str, *arguments: str) -> Path:
+    """One for each content: test runs of other versions may be using theirs. A file says that it is
+    whole; processes take turns.
+    """
+    place = CACHE / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     mark = place / "installed"
-    wanted = "\n".join([*what, *(Path(word).read_text() for word in what if word.endswith(".txt"))])
-    with _turn(CACHE / f"{name}.lock"):
-        if not mark.exists() or mark.read_text() != wanted:
+    with _turn(place.with_suffix(".lock")):
+        if not mark.exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
             pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-            subprocess.run([*pip, *what], check=True)
-            mark.write_text(wanted)
+            subprocess.run([*pip, *arguments], check=True)
+            mark.touch()
     return place / "bin"
 
 
