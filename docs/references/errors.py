@@ -24,9 +24,10 @@ _HEAD = f"""\
 
 For users who got an answer with a status from 400 on. It has one sentence that says what is wrong
 with the request: as JSON (`message`, `code`, `title`), or as plain text where the header `Accept`
-names text or HTML and not `application/json`. Its header `X-Openstack-Request-Id` is the
-`request_id` of the lines in the log, which have more details, such as paths and hosts that clients
-do not see.
+names text or HTML and not `application/json`. Where `Accept` is `*/*`, the three are inside
+`error`: Glance's own client, which sends that, cannot read them otherwise. The header
+`X-Openstack-Request-Id` of the answer is the `request_id` of the lines in the log, which have more
+details, such as paths and hosts that clients do not see.
 
 The first column is the `error_type` in the log.
 """

@@ -133,6 +133,13 @@ def test_json_has_the_names_of_the_reference() -> None:
     }
 
 
+@pytest.mark.parametrize("accept", ["*/*", "*/*;q=0.8, application/octet-stream"])
+def test_json_for_clients_that_take_anything_has_only_objects(accept: str) -> None:
+    """Glance's own client looks for the message in each member, and fails if one is a text."""
+    body = json.loads(bytes(shown(errors.TagNotFound("x"), accept).body))
+    assert [member.get("message") for member in body.values()] == ["The image has no tag 'x'."]
+
+
 def test_half_characters_can_be_answered() -> None:
     """A sentence that quotes what cannot be encoded is encoded all the same."""
     for accept in ("*/*", "application/json"):

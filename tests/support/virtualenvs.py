@@ -36,7 +36,7 @@ def _environment(name: str, content: str, *arguments: str) -> Path:
     """
     place = CACHE / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     mark = place / "installed"
-    with _turn(place.with_suffix(".lock")):
+    with _turn(place.with_name(f"{place.name}.lock")):
         if not mark.exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
             pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet"]

@@ -241,7 +241,8 @@ def error_response(error: Exception, accept: str, *, is_upload: bool = False) ->
         return Response(status_code=status, headers=headers)
     readable = sentence.encode(errors="backslashreplace").decode()
     if wants_json(accept):
-        body = {"message": readable, "code": f"{status} {title}", "title": title}
+        facts = {"message": readable, "code": f"{status} {title}", "title": title}
+        body = {"error": facts} if takes_anything(accept) else facts
         return Response(encode(body), status, headers, JSON)
     return Response(f"{status} {title}\n\n{readable}\n", status, headers, "text/plain")
 
@@ -255,6 +256,16 @@ def wants_json(accept: str) -> bool:
     if JSON in accepted:
         return True
     return JSON not in refused and not any(one.startswith("text/") for one in accepted)
+
+
+def takes_anything(accept: str) -> bool:
+    """Whether an Accept header is that of a client that did not think of JSON: ``*/*``.
+
+    python-glanceclient, with which Nova and Cinder ask, sends it, and fails at a JSON error whose
+    members are not objects. Glance answers it by a page. openstacksdk sends it too.
+    """
+    accepted, _ = _media_types(accept)
+    return "*/*" in accepted and JSON not in accepted
 
 
 def wants_html(accept: str) -> bool:
