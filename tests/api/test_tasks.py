@@ -9,6 +9,8 @@ from uuid import uuid4
 import pytest
 
 from imaged.core.errors import SecretKeyUnavailable
+from imaged.core.policy import Policy
+from imaged.core.policy_rules import ADMIN, Rule
 from imaged.core.task import TaskStatus
 from imaged.services.tasks.types.verify import Verify
 from support.service import Service
@@ -248,7 +250,7 @@ async def test_tasks_are_their_projects(service: Service) -> None:
 
 async def test_where_tasks_are_for_admins() -> None:
     """Other callers do not list them, but for those of visible images."""
-    service = Service(access="admins")
+    service = Service(policy=Policy({Rule.TASKS_API_ACCESS: ADMIN}))
     image_id = await service.create_active()
     body = {"type": "verify", "input": {"image_id": image_id}}
 

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from imaged.config import Config, load
 from imaged.config.model import SECTIONS
 from imaged.config.sections import is_reloadable
+from imaged.core.policy import DEFAULT_POLICY
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from support.command import Workspace
@@ -104,7 +105,7 @@ def test_a_reload_leaves_what_a_restart_would_build(workspace: Workspace) -> Non
     async def build() -> list[dict[str, Any]]:
         async with open_drivers(old) as parts:
             reloaded = ServiceContainer(parts, old)
-            reloaded.apply(new)
+            reloaded.apply(new, DEFAULT_POLICY)
             made = (
                 ServiceContainer(parts, old),
                 ServiceContainer(parts, old),

@@ -11,13 +11,14 @@ from uuid import UUID
 
 import anyio
 
-from imaged.core.access import Caller, by_owner, require_readable
+from imaged.core.access import Caller, permitted_change, require_readable
 from imaged.core.block import TransferBudget
 from imaged.core.claim import InstanceId
 from imaged.core.deletion import delete, restore
 from imaged.core.errors import InvalidTransition
 from imaged.core.image import Image
 from imaged.core.lifecycle import RESTORE_EVENTS
+from imaged.core.policy_rules import Rule
 from imaged.core.task import Task, TaskStatus
 from imaged.core.uploading import share_data
 from imaged.inspectors.oslo_inspector import OsloInspector
@@ -35,7 +36,7 @@ from imaged.services.reconciler import ReconcileSettings, StoreReconciler
 from imaged.services.scrubber import BlobScrubber, ScrubberSettings
 from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.runner import RunnerSettings, TaskRunner
-from imaged.services.tasks.task_service import Access, TaskService, TaskServiceSettings
+from imaged.services.tasks.task_service import TaskService, TaskServiceSettings
 from imaged.services.tasks.task_type import TaskType, TaskTypeRegistry
 from imaged.services.tasks.types.api_image_import import ImageImport, ImageImportService
 from imaged.services.tasks.types.clone import Clone, CloneCopier
@@ -98,7 +99,6 @@ class Node:
         web: Fetcher | None = None,
         checks: Sequence[ImportCheck] = (),
         lanes: LaneFactory = InlineLane,
-        access: Access = "members",
     ) -> None:
         settings = ClaimSettings(LEASE, RENEW_EVERY)
         self.catalog = catalog
@@ -124,7 +124,7 @@ class Node:
             lambda: self.ingest.settings.max_size_bytes, checks, lanes
         )
         self._types = types
-        self._build_tasks(catalog, stores, tasks, lanes, access)
+        self._build_tasks(catalog, stores, tasks, lanes)
         self.reclaimer = LeaseReclaimer(
             catalog,
             clock=self.clock,
@@ -143,7 +143,6 @@ class Node:
         stores: Stores,
         settings: RunnerSettings | None,
         lanes: LaneFactory,
-        access: Access,
     ) -> None:
         methods: dict[str, ImportMethod] = {
             GLANCE_DIRECT: StagedBytes(stores),
@@ -178,7 +177,7 @@ class Node:
             seal=seal,
             wakeup=self.runner.wakeup,
             start_now=self.runner.start_now,
-            settings=configured(TaskServiceSettings, access=access, max_unfinished_per_owner=0),
+            settings=configured(TaskServiceSettings, max_unfinished_per_owner=0),
             clock=self.clock,
         )
         self.imports = ImageImportService(self.task_service, imported)
@@ -208,7 +207,9 @@ class Node:
         source = require_readable(caller, await self.catalog.get_image(source_id))
         if source.status not in RESTORE_EVENTS:
             raise InvalidTransition(source.status, "be cloned")
-        return await self.catalog.modify_image(image_id, by_owner(caller, share_data(source)))
+        return await self.catalog.modify_image(
+            image_id, permitted_change(caller, Rule.MODIFY_IMAGE, share_data(source))
+        )
 
     async def delete(self, image_id: str, *, delayed: bool = True) -> Image:
         """Delete an image, as its owner's request does."""

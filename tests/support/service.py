@@ -14,6 +14,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message
 
+from imaged.api.admission import Admission
 from imaged.api.app import ApiServices, ApiSettings, build_app
 from imaged.api.authenticator import TokenFile, token_hash
 from imaged.api.discovery import StoreFacts
@@ -23,6 +24,7 @@ from imaged.conversion.scratch import LocalScratch, ScratchSettings
 from imaged.core.block import TransferBudget
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.image import Image
+from imaged.core.policy import DEFAULT_POLICY, Policy
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.lanes import ThreadLane
 from imaged.ports.catalog import Catalog
@@ -36,7 +38,6 @@ from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.scrubber import ScrubberSettings
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings
-from imaged.services.tasks.task_service import Access
 from imaged.services.tasks.task_type import TaskType
 from imaged.services.tasks.types.api_image_import import ImageImport
 from imaged.services.tasks.types.convert import Convert
@@ -110,7 +111,8 @@ class Service(Node):
         max_size_bytes: int = 64 * 1024**2,
         formats: FormatPolicy | None = None,
         public_url: str = "",
-        access: Access = "members",
+        policy: Policy = DEFAULT_POLICY,
+        anonymous_read: bool = False,
         fetcher: Fetcher | None = None,
         checks: Sequence[ImportCheck] = (),
         scratch: Path = Path("there is none"),
@@ -135,7 +137,6 @@ class Service(Node):
             web=fetcher,
             checks=checks,
             lanes=ThreadLane,
-            access=access,
         )
         scrubbing = configured(ScrubberSettings, delay=timedelta(hours=1))
         self.images = Images(catalog, scrubbing, configured(RecordLimits))
@@ -152,7 +153,12 @@ class Service(Node):
             ),
             health=self.health,
         )
-        self.app = build_app(api, token_file(), ApiSettings(public_url, STORES), metrics)
+        self.app = build_app(
+            api,
+            Admission(token_file(), policy=policy, anonymous_read=anonymous_read),
+            ApiSettings(public_url, STORES),
+            metrics,
+        )
 
     def more_types(self, imported: ImageImport) -> Sequence[TaskType[Any]]:
         """All that the daemon has."""

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from imaged.api import schemas
-from imaged.api.authenticator import Authenticator
+from imaged.api.admission import Admission
 from imaged.api.discovery import VERSION_PATHS, StoreFacts, StoreRecords, Versions, version_2_path
 from imaged.api.http_errors import NoSuchPath, NotInVersion
 from imaged.api.image_data import ImageData
@@ -51,7 +51,7 @@ class ApiServices:
 
 def build_app(
     services: ApiServices,
-    authenticator: Authenticator,
+    admission: Admission,
     settings: ApiSettings,
     metrics: MetricsHandler | None = None,
 ) -> ASGIApp:
@@ -62,7 +62,7 @@ def build_app(
     if metrics is not None:
         routes.append(Route(METRICS_PATH, Resource(GET=metrics.tell_with_token)))
     router = Router(routes, redirect_slashes=False, default=_not_found)
-    return RequestMiddleware(Authentication(authenticator, router))
+    return RequestMiddleware(Authentication(admission, router))
 
 
 def build_metrics_app(metrics: MetricsHandler) -> ASGIApp:
@@ -131,18 +131,18 @@ def calls_of(table: Mapping[str, Resource]) -> Iterator[str]:
 class Authentication:
     """Recognises the version of the API in the path, and authenticates requests below it."""
 
-    def __init__(self, authenticator: Authenticator, app: ASGIApp) -> None:
-        self._authenticator = authenticator
+    def __init__(self, admission: Admission, app: ASGIApp) -> None:
+        self._admission = admission
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on. Raises Unauthenticated."""
+        """Pass a request on. Raises Unauthenticated, NotPermitted."""
         headers = Headers(scope=scope)
         path = version_2_path(scope["path"], headers.get("accept", ""))
         if path is not None:
             scope = {**scope, "path": path}
         if path is not None and path not in VERSION_PATHS:
-            caller = await self._authenticator.authenticate(headers)
+            caller = await self._admission.caller_of(scope["method"], path, headers)
             bind_contextvars(user_id=caller.user, project_id=caller.project)
             scope[CALLER_SCOPE_KEY] = caller
         await self._app(scope, receive, send)

@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 
 from imaged.api.allowed_hosts import AllowedHosts
 from imaged.api.http_errors import Unauthenticated
-from imaged.core.access import Caller
+from imaged.core.access import Caller, with_implied_roles
 from imaged.core.errors import ImagedError
 from imaged.core.limits import MAX_OWNER_LENGTH
 
@@ -72,8 +72,9 @@ class TokenFile:
         sha256 = "…"         # of the token, hexadecimal
         user = "alice"
         project = "web"
-        roles = ["member"]   # reader, member, admin
+        roles = ["member"]   # reader, member, admin, service
 
+    As in Keystone, an admin has the role member too, and a member the role reader.
     Looking up the hash does not reveal how much of a guessed token was right.
     """
 
@@ -146,7 +147,9 @@ def _caller(path: Path, number: int, table: object) -> tuple[str, Caller]:
         entry = msgspec.convert(table, _Entry)
     except msgspec.ValidationError as error:
         raise TokenFileInvalid(f"The token file {path}, entry {number}: {error}.") from error
-    return entry.sha256.lower(), Caller(entry.user, entry.project, frozenset(entry.roles))
+    return entry.sha256.lower(), Caller(
+        entry.user, entry.project, with_implied_roles(frozenset(entry.roles))
+    )
 
 
 def _read_token(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from imaged.api.bodies import json_response
 from imaged.api.http_errors import wants_html
 from imaged.api.resource import Links, caller_of
 from imaged.api.versions import CALLS_OF_VERSIONS
-from imaged.core.access import require_admin
+from imaged.core.access import require_store_details
 
 WEIGHT = 0  # not supported; clients of the API expect the name
 
@@ -105,7 +105,7 @@ class StoreRecords:
 
     async def detail(self, request: Request) -> Response:
         """Answer 200 with the details for administrators."""
-        require_admin(caller_of(request))
+        require_store_details(caller_of(request))
         return _answer([_whole(store) for store in self._stores])
 
 

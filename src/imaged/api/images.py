@@ -29,7 +29,6 @@ from imaged.core.edits import Action, Operation
 from imaged.core.errors import InvalidRequest, ReadOnlyAttribute
 from imaged.core.image import Image
 from imaged.core.precondition import Precondition
-from imaged.core.query import ImagePage
 from imaged.services.images import Images
 from imaged.services.ingest import Ingester
 from imaged.services.tasks.types.api_image_import import ImageImportService
@@ -93,9 +92,9 @@ class ImageRecords:
         limit = listing.query.limit
         # One image more than requested tells whether another page follows.
         wanted = replace(listing.query, after=after, limit=limit + 1)
-        found = await self.images.list(wanted) if limit else ImagePage(())
+        found = await self.images.list(wanted)
         shown = [image_json(image, caller) for image in found.images[:limit]]
-        is_last = not found.is_cut and len(found.images) <= limit
+        is_last = not limit or (not found.is_cut and len(found.images) <= limit)
         return json_response(listing.page(shown, is_last=is_last))
 
     async def patch(self, request: Request) -> Response:

@@ -12,9 +12,9 @@ from structlog.contextvars import bind_contextvars
 from imaged.api.conditions import Conditions, conditional
 from imaged.api.http_errors import MethodNotAllowed
 from imaged.api.serialize import image_etag
-from imaged.core.access import WRITERS, Caller, require_writer
+from imaged.core.access import Caller, require_change
 from imaged.core.attributes import STORE_HEADER, UUID_PATTERN
-from imaged.core.errors import ImageNotFound, TaskNotFound
+from imaged.core.errors import ImageNotFound, NotPermitted, TaskNotFound
 from imaged.core.image import Image
 
 CALLER_SCOPE_KEY = "imaged.caller"  # key of the caller in the scope
@@ -83,13 +83,16 @@ class Resource:
         return handler
 
     async def _require_right(self, request: Request) -> None:
-        """Refuse all changes by callers with read-only roles."""
+        """Refuse all changes by callers that may only read."""
         caller = request.scope.get(CALLER_SCOPE_KEY)
-        if caller is None or caller.roles & WRITERS:
+        if caller is None:
             return
-        if self._find is not None:
-            await self._find(request)
-        require_writer(caller)
+        try:
+            require_change(caller)
+        except NotPermitted:
+            if self._find is not None:
+                await self._find(request)
+            raise
 
     async def _require_conditions(self, request: Request, conditions: Conditions) -> None:
         found = None if self._find is None else await self._find(request)

@@ -153,7 +153,9 @@ def _visible_parts(query: ImageQuery) -> list[Clause]:
     with_community = query.any_visibility or query.visibility is Visibility.COMMUNITY
     if caller.is_admin:
         return [and_(shown, true() if with_community else _not_of_others(caller))]
-    parts = [images.c.owner == caller.project, images.c.visibility == Visibility.PUBLIC]
+    parts = [images.c.visibility == Visibility.PUBLIC]
+    if caller.project:
+        parts.insert(0, images.c.owner == caller.project)
     if with_community:
         parts.append(images.c.visibility == Visibility.COMMUNITY)
     return [and_(part, shown) for part in parts]

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    false,
     func,
     or_,
     select,
@@ -214,7 +215,8 @@ def _is_in(db: Connection, image_id: str, task_id: str) -> bool:
 def _list_conditions(query: TaskQuery) -> list[ColumnElement[bool]]:
     clauses: list[ColumnElement[bool]] = []
     if query.caller is not None and not query.caller.is_admin:
-        clauses.append(tasks.c.owner == query.caller.project)
+        own = tasks.c.owner == query.caller.project
+        clauses.append(own if query.caller.project else false())
     equal = {"type": query.type, "status": query.status, "owner": query.owner}
     clauses += [tasks.c[name] == value for name, value in equal.items() if value is not None]
     if query.image_id is not None:

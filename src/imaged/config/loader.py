@@ -29,6 +29,9 @@ from imaged.config.stores import StoresSection, overlaps
 from imaged.config.types import API_ADDRESSES, is_fixed
 from imaged.server.settings import Address
 
+_ANONYMOUS_WITHOUT_TOKENS = (
+    'needs a method with tokens: with method "none" all callers are administrators'
+)
 _UNAUTHENTICATED_ADDRESS = (
     "{address} can be reached from the network, and auth.method is none: every client would be an "
     "administrator. Choose another method, bind to loopback or to a unix socket, or set "
@@ -178,6 +181,8 @@ def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, 
     found: list[tuple[KeyPath, str]] = []
     if auth and auth.method == "token" and not auth.token_file:
         found.append((("auth", "token_file"), 'must be set for method "token"'))
+    if auth and auth.method == "none" and auth.anonymous_read:
+        found.append((("auth", "anonymous_read"), _ANONYMOUS_WITHOUT_TOKENS))
     if auth and api and auth.method == "none" and not auth.allow_anyone_on_the_network:
         found += [
             (("api", "bind"), _UNAUTHENTICATED_ADDRESS.format(address=address))

@@ -4,7 +4,8 @@ Rule 1: a patch is applied completely or not at all.
 Rule 2: both formats are frozen when the image has data or a request is sending it. While data waits
 for its import or is being imported, they are not: the data is inspected as the formats that the
 image has when it is published.
-Rule 3: only an administrator may change the owner of an image or make it public.
+Rule 3: only an administrator may change the owner of an image; who may make it public, and who may
+create it, the policy of the caller says.
 Rule 4: a draft is an image that stays invisible until its task has completed it.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from imaged.core.access import Caller, require_publisher
+from imaged.core.access import Caller, require_new, require_visibility
 from imaged.core.attributes import (
     ATTRIBUTES,
     Attribute,
@@ -165,11 +166,12 @@ class _Editor:
             return
         self._require_writable(attribute)
         right = validate_attribute(attribute, value)
-        if name == "owner":
-            self._require_may_set_owner(right)
+        if name == "owner" and not self._is_new and not self._caller.is_admin:
+            raise NotPermitted("Only an administrator may change the attribute 'owner'.")
         if isinstance(right, str) and name == "visibility":
             right = Visibility(right)
-            require_publisher(self._caller, right)
+            if not self._is_new:
+                require_visibility(self._caller, self._image, right)
         if isinstance(right, str) and name == "id":
             right = right.lower()
         self._fields[attribute.field] = right
@@ -177,7 +179,8 @@ class _Editor:
     def finished(self) -> Image:
         if len(self._properties) > MAX_PROPERTIES:
             raise TooMany("properties", MAX_PROPERTIES)
-        return replace(self._image, properties=self._properties, **self._fields)
+        after = replace(self._image, properties=self._properties, **self._fields)
+        return require_new(self._caller, after) if self._is_new else after
 
     def _has(self, name: str) -> bool:
         return name in ATTRIBUTES or name in self._properties
@@ -206,12 +209,3 @@ class _Editor:
                 )
             case _:
                 pass
-
-    def _require_may_set_owner(self, owner: object) -> None:
-        if self._caller.is_admin or (self._is_new and owner == self._caller.project):
-            return
-        raise NotPermitted(
-            "Only an administrator may set the attribute 'owner' to another project."
-            if self._is_new
-            else "Only an administrator may change the attribute 'owner'."
-        )

@@ -257,7 +257,8 @@ def _is_listed(image: Image, query: ImageQuery) -> bool:
         return True
     if image.draft or image.status in GONE:
         return False
-    if image.owner == caller.project or image.visibility is Visibility.PUBLIC:
+    is_own = image.owner == caller.project and caller.project != ""
+    if is_own or image.visibility is Visibility.PUBLIC:
         return True
     if image.visibility is Visibility.COMMUNITY:
         return query.any_visibility or query.visibility is Visibility.COMMUNITY

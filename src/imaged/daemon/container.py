@@ -15,6 +15,7 @@ import anyio
 from imaged.config import Config
 from imaged.core.block import TransferBudget
 from imaged.core.claim import InstanceId
+from imaged.core.policy import DEFAULT_POLICY, Policy
 from imaged.core.summary import Instance, InstanceReport, RequestCounts
 from imaged.daemon import settings
 from imaged.daemon.drivers import Drivers
@@ -99,9 +100,11 @@ class ServiceContainer:
         config: Config,
         instruments: Instruments | None = None,
         instance: InstanceId | None = None,
+        policy: Policy = DEFAULT_POLICY,
     ) -> None:
         catalog, kills = drivers.catalog, settings.kills_uploads(config)
         self.instance = instance or _new_instance_id(config.daemon.name)
+        self.policy = policy
         self.traffic = Traffic()
         self.duty_meter: Meter = ignore_measurement
         self.task_meter: Meter = ignore_measurement
@@ -177,6 +180,7 @@ class ServiceContainer:
             registry,
             seal=seal,
             settings=settings.runner_settings(config),
+            policy=self.policy,
             meter=self.task_meter,
         )
         self.task_service = TaskService(
@@ -243,8 +247,9 @@ class ServiceContainer:
             requests=self._request_counts(),
         )
 
-    def apply(self, config: Config) -> None:
-        """Apply the reloadable settings."""
+    def apply(self, config: Config, policy: Policy) -> None:
+        """Apply the reloadable settings, and these rules."""
+        self.policy = self.runner.policy = policy
         self.images.settings = self.scrubber.settings = settings.scrubber_settings(config)
         self.clock.max_step = config.scrubber.max_clock_step
         self.clock.longest_delay = settings.longest_delay(config)

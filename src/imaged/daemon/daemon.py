@@ -19,7 +19,9 @@ from anyio.abc import TaskGroup, TaskStatus
 from imaged.catalogs.connect import without_password
 from imaged.config import Config, ConfigInvalid
 from imaged.config.model import ConfigChanges, compare_configs
+from imaged.config.policy_file import read_policy
 from imaged.core.errors import ImagedError
+from imaged.core.policy import Policy
 from imaged.daemon.background_jobs import BackgroundJobs
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
@@ -61,7 +63,9 @@ class Daemon:
         """Run until a signal stops the daemon. Raises ImagedError if it cannot start."""
         instruments = self._metrics_endpoint.instruments
         async with open_drivers(self._config, instruments) as drivers:
-            self._services = ServiceContainer(drivers, self._config, instruments)
+            self._services = ServiceContainer(
+                drivers, self._config, instruments, policy=read_policy(self._config)
+            )
             self._metrics_endpoint.attach(drivers, self._services)
             self._task_runner = self._choose_task_runner()
             self._background_jobs = BackgroundJobs(self._services, lambda: self._config)
@@ -169,22 +173,23 @@ class Daemon:
         rejected = False
         try:
             changes = compare_configs(self._config, self._read_config())
+            policy = read_policy(changes.config)
             if self._web_app:
-                self._web_app.apply(changes.config)
+                self._web_app.apply(changes.config, policy)
             self._metrics_endpoint.apply(changes.config)
         except (ConfigInvalid, ImagedError) as error:
             rejected = True
             for why in str(error).splitlines():
                 log.error("config.rejected", why=why)  # noqa: TRY400 - expected, without traceback
         else:
-            self._apply(changes)
+            self._apply(changes, policy)
         self._metrics_endpoint.instruments.reloaded(successfully=not rejected)
         self._services.health.reloaded(successfully=not rejected)
         self._status_reporter.reloaded()
 
-    def _apply(self, changes: ConfigChanges) -> None:
+    def _apply(self, changes: ConfigChanges, policy: Policy) -> None:
         self._config = changes.config
-        self._services.apply(self._config)
+        self._services.apply(self._config, policy)
         if isinstance(self._task_runner, WorkerSupervisor):
             self._task_runner.reload()
         if self._server:

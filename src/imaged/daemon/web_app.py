@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
+from imaged.api.admission import Admission
 from imaged.api.app import ApiServices, ApiSettings, build_app
 from imaged.api.authenticator import Authenticator, NoAuth, TokenFile
 from imaged.api.bodies import sends_file
@@ -21,6 +22,7 @@ from imaged.api.images import ImportCalls
 from imaged.api.middleware import REQUEST_ID_HEADER
 from imaged.api.resource import REQUEST_ID_SCOPE_KEY
 from imaged.config import Config
+from imaged.core.policy import Policy
 from imaged.daemon import settings
 from imaged.daemon.container import ServiceContainer
 from imaged.server import raw_responses
@@ -71,7 +73,11 @@ class WebApp:
         metrics_endpoint: MetricsEndpoint | None = None,
     ) -> None:
         self._health = services.health
-        self._authenticator = _build_authenticator(config)
+        self._admission = Admission(
+            _build_authenticator(config),
+            policy=services.policy,
+            anonymous_read=config.auth.anonymous_read,
+        )
         uploads = services.ingest
         api = ApiServices(
             images=services.images,
@@ -83,13 +89,18 @@ class WebApp:
         )
         stated = ApiSettings(config.api.public_url, settings.store_facts(config))
         metrics = None if metrics_endpoint is None else metrics_endpoint.for_api
-        app = build_app(api, self._authenticator, stated, metrics)
+        app = build_app(api, self._admission, stated, metrics)
         self.app: ASGIApp = app if metrics_endpoint is None else metrics_endpoint.wrap(app)
 
-    def apply(self, config: Config) -> None:
-        """Reload the tokens. Raises TokenFileInvalid and keeps the old tokens then."""
-        if isinstance(self._authenticator, TokenFile):
-            self._authenticator.reload(Path(config.auth.token_file))
+    def apply(self, config: Config, policy: Policy) -> None:
+        """Reload the tokens, and apply these rules. Raises TokenFileInvalid and keeps the old
+        tokens and rules then.
+        """
+        authenticator = self._admission.authenticator
+        if isinstance(authenticator, TokenFile):
+            authenticator.reload(Path(config.auth.token_file))
+        self._admission.policy = policy
+        self._admission.anonymous_read = config.auth.anonymous_read
 
     def set_draining(self) -> None:
         """Make ``/readyz`` fail, so that load balancers send requests to other instances."""

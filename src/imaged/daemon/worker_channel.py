@@ -10,8 +10,8 @@ from __future__ import annotations
 import pickle
 import socket
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import anyio
@@ -35,13 +35,15 @@ class Start:
 
     config: Config
     instance: InstanceId
+    rules: Mapping[str, str] = field(default_factory=dict)  # in place of default rules
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Apply the reloadable settings of this configuration."""
+    """Apply the reloadable settings of this configuration, and these rules."""
 
     config: Config
+    rules: Mapping[str, str] = field(default_factory=dict)
 
 
 class Command(Enum):

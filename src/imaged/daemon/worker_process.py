@@ -22,6 +22,7 @@ from anyio.abc import TaskGroup
 
 from imaged.config import Config
 from imaged.core.errors import ImagedError
+from imaged.core.policy import Policy
 from imaged.daemon.container import ServiceContainer, read_counters
 from imaged.daemon.drivers import open_drivers
 from imaged.daemon.worker_channel import (
@@ -107,7 +108,9 @@ class WorkerProcess:
         self.set_up(config)
         instruments = Instruments(stores=list(config.stores.by_name), process="worker")
         async with open_drivers(config, instruments, is_worker=True) as drivers:
-            self._services = ServiceContainer(drivers, config, instruments, start.instance)
+            self._services = ServiceContainer(
+                drivers, config, instruments, start.instance, Policy(start.rules)
+            )
             self._registry = instruments.registry
             instruments.register_counters(lambda: read_counters(drivers, self._services))
             self._report_now = Wakeup()
@@ -130,8 +133,8 @@ class WorkerProcess:
                     self._report_now.wake()
                 case Command.DRAIN:
                     services.runner.stop_claiming()
-                case Reload(config):
-                    services.apply(config)
+                case Reload(config, rules):
+                    services.apply(config, Policy(rules))
                     configure_log(config.log.level, config.log.format)
 
     async def _report_until_idle(self, tasks: TaskGroup) -> None:

@@ -129,7 +129,7 @@ class WorkerSupervisor:
 
     def reload(self) -> None:
         """Send the current configuration to the worker."""
-        self._send(Reload(self._worker_config()))
+        self._send(Reload(self._worker_config(), self._runner.policy.replaced))
 
     async def refresh(self) -> None:
         """Wait for the worker's latest counts, at most REFRESH_SECONDS."""
@@ -173,7 +173,7 @@ class WorkerSupervisor:
     async def _supervise(self, channel: WorkerChannel, worker: Process) -> WorkerFailure | None:
         async with anyio.create_task_group() as tasks:
             instructions = self._outbox = CoalescingQueue()
-            self._send(Start(self._worker_config(), self._instance))
+            self._send(Start(self._worker_config(), self._instance, self._runner.policy.replaced))
             if not self._accepts_tasks:
                 self._send(Command.DRAIN)
             tasks.start_soon(self._forward_instructions, instructions, channel, worker)

@@ -16,7 +16,7 @@ from uuid import uuid4
 import anyio
 import structlog
 
-from imaged.core.access import Caller, claimed_by_owner
+from imaged.core.access import Caller, permitted_claim
 from imaged.core.blob import image_id_of_key, make_key
 from imaged.core.block import Block, Blocks, TransferBudget
 from imaged.core.broken_upload import note_received, replacing, without_broken_upload
@@ -30,6 +30,7 @@ from imaged.core.image import (
     unless_formats_changed,
 )
 from imaged.core.limits import MIB, require_announced
+from imaged.core.policy_rules import Rule
 from imaged.core.precondition import Precondition, claimed_on_condition
 from imaged.core.uploading import (
     begin_staging,
@@ -93,7 +94,9 @@ class Ingester:
         """
         location = self._locate(image_id, store, announced_bytes)
         uploading = claimed_on_condition(condition, begin_upload(location, announced_bytes))
-        begin = self._remembering(claimed_by_owner(caller, uploading), replaces=replaces)
+        begin = self._remembering(
+            permitted_claim(caller, Rule.UPLOAD_IMAGE, uploading), replaces=replaces
+        )
         return await self._write(image_id, body, announced_bytes, location, (begin, store_data))
 
     async def stage(
@@ -112,7 +115,9 @@ class Ingester:
         staging = claimed_on_condition(
             condition, begin_staging(location, announced_bytes, replaces=replaces)
         )
-        begin = self._remembering(claimed_by_owner(caller, staging), replaces=replaces)
+        begin = self._remembering(
+            permitted_claim(caller, Rule.MODIFY_IMAGE, staging), replaces=replaces
+        )
         return await self._write(image_id, body, announced_bytes, location, (begin, stage_data))
 
     async def store(

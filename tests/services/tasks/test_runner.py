@@ -323,7 +323,7 @@ async def test_a_task_keeps_its_result_and_its_caller(cluster: Cluster) -> None:
     assert task.status is TaskStatus.SUCCESS
     assert task.result == {"seconds": 4, "token": "s3cret"}
     assert task.sealed is None
-    assert (task.owner, task.user_id, task.roles) == ("p1", "ann", ("member",))
+    assert (task.owner, task.user_id, task.roles) == ("p1", "ann", ("member", "reader"))
     assert (task.request_id, task.attempts) == ("req-1", 1)
 
 

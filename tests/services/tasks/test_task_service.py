@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -10,7 +11,13 @@ import msgspec
 import pytest
 
 from imaged.core.access import Caller
-from imaged.core.errors import InvalidInput, TaskNotFound, TooManyTasks, UnknownTaskType
+from imaged.core.errors import (
+    InvalidInput,
+    NotPermitted,
+    TaskNotFound,
+    TooManyTasks,
+    UnknownTaskType,
+)
 from imaged.core.lifecycle import Status
 from imaged.core.query import TaskQuery
 from imaged.core.task import TaskStatus
@@ -161,11 +168,15 @@ async def test_many_expired_tasks(cluster: Cluster) -> None:
     assert await node.task_service.expire_due() == 0
 
 
-async def test_a_caller_without_a_role(cluster: Cluster) -> None:
-    """Tasks of his project he may see, if it is one."""
+async def test_tasks_of_another_project_are_not_seen(cluster: Cluster) -> None:
+    """They do not exist for its readers; without a role, tasks cannot be used at all."""
     await cluster.active(A)
     task = await cluster.node().task_service.create(OWNER, "verify", {"image_id": A})
-    stranger = Caller("x", "p9", frozenset())
+    stranger = Caller("x", "p9", frozenset({"reader"}))
     with pytest.raises(TaskNotFound):
         await cluster.node().task_service.show(stranger, task.id)
     assert not await cluster.node().task_service.list(TaskQuery(caller=stranger))
+    with pytest.raises(NotPermitted, match="do not allow to use tasks"):
+        await cluster.node().task_service.list(
+            TaskQuery(caller=replace(stranger, roles=frozenset()))
+        )

@@ -31,6 +31,7 @@ from imaged.core.image import (
     Location,
     unless_formats_changed,
 )
+from imaged.core.policy import Policy
 from imaged.core.task import Progress, Task, finish_task
 from imaged.core.uploading import share_to_finish, store_data
 from imaged.lanes import BackgroundLane, LaneFactory
@@ -56,7 +57,12 @@ class TaskContext:
     """One attempt at one task."""
 
     def __init__(
-        self, catalog: TaskCatalog, ingest: Ingester, work: ClaimedImage | ClaimedTask, task: Task
+        self,
+        catalog: TaskCatalog,
+        ingest: Ingester,
+        work: ClaimedImage | ClaimedTask,
+        task: Task,
+        policy: Policy,
     ) -> None:
         self._catalog = catalog
         self._ingest = ingest
@@ -68,12 +74,13 @@ class TaskContext:
         self._ending: tuple[Content | None, Image | None] = (None, None)
         no_image = Formats(None, None)
         self._inspected_as = no_image if isinstance(work, ClaimedTask) else work.image.formats
+        self._policy = policy
         self.task = task
 
     @property
     def caller(self) -> Caller:
-        """The caller that created the task, with the roles that it had then."""
-        return caller_of(self.task)
+        """The creator of the task, with the roles that it had then and the rules of now."""
+        return caller_of(self.task, self._policy)
 
     @property
     def attempt(self) -> UUID:

@@ -26,6 +26,7 @@ from structlog.contextvars import bound_contextvars
 from imaged.core.claim import Claim
 from imaged.core.errors import CatalogError, ClaimLost, ImagedError, InvalidTransition, TaskStalled
 from imaged.core.image import Image
+from imaged.core.policy import DEFAULT_POLICY, Policy
 from imaged.core.task import Task
 from imaged.core.task_slots import TaskSlots
 from imaged.core.uploading import begin_attempt
@@ -62,8 +63,8 @@ class RunnerCatalog(TaskCatalog, StatusCatalog, Protocol):
 
 
 class TaskRunner:
-    """The worker of this process. ``settings`` may be replaced; they apply to tasks that begin
-    later.
+    """The worker of this process. ``settings`` and ``policy`` may be replaced; they apply to tasks
+    that begin later.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class TaskRunner:
         *,
         seal: SecretBox,
         settings: RunnerSettings,
+        policy: Policy = DEFAULT_POLICY,
         meter: Meter = ignore_measurement,
     ) -> None:
         self._catalog = catalog
@@ -86,6 +88,7 @@ class TaskRunner:
         self._attempts: TaskGroup | None = None  # while tasks may begin
         self._claiming: anyio.CancelScope | None = None
         self.settings = settings
+        self.policy = policy
         self.wakeup = Wakeup()
         self.postponed = ItemBackoff("tasks", catalog.check)  # those whose claim itself failed
         self.running: dict[str, Task] = {}  # by id
@@ -209,7 +212,9 @@ class TaskRunner:
         try:
             async with self._claimed(task) as work:
                 kind = self._registry.get(task.type)
-                context = TaskContext(self._catalog, self._ingest, work, _claimed_task(work))
+                context = TaskContext(
+                    self._catalog, self._ingest, work, _claimed_task(work), self.policy
+                )
                 with Timing(self._meter, task.type):
                     with context.cancel_if_stalled(self.settings.stalled_after):
                         result = await _run(kind, context, self._fields(task))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
-from typing import Literal, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 import msgspec
@@ -13,14 +13,15 @@ import structlog
 
 from imaged.core.access import (
     Caller,
+    require_own_task,
     require_task,
-    require_task_owner,
+    require_task_change,
+    require_tasks,
     require_visible,
-    require_writer,
     task_as_seen_by,
 )
 from imaged.core.edits import begin_draft
-from imaged.core.errors import NotPermitted, TaskFinal, TooManyTasks
+from imaged.core.errors import TaskFinal, TooManyTasks
 from imaged.core.image import Change, Image
 from imaged.core.limits import require_properties_within
 from imaged.core.query import TaskQuery
@@ -37,14 +38,11 @@ log = structlog.get_logger()
 EXPIRY_BATCH = 100
 MAX_TASKS_OF_IMAGE = 1000  # tasks listed for an image
 
-Access = Literal["members", "admins"]
-
 
 @dataclass(frozen=True, slots=True)
 class TaskServiceSettings:
-    """The permissions, quotas and retention of tasks."""
+    """The quotas and the retention of tasks."""
 
-    access: Access
     time_to_live: timedelta
     max_unfinished_per_owner: int  # 0: no limit
     max_properties_bytes: int  # of an image that a task creates
@@ -88,8 +86,8 @@ class TaskService:
         Raises NotPermitted, UnknownTaskType, InvalidInput, TooManyTasks, SecretKeyUnavailable, and
         the refusals of the type.
         """
-        self._require_access(caller)
-        require_writer(caller)
+        require_tasks(caller)
+        require_task_change(caller, caller.project)
         kind = self.registry.creatable_type(type_name)
         accepted = await kind.accept(caller, read_input(kind, fields))
         task = self.new_task(caller, kind.facts, fields, accepted.image_id, request_id)
@@ -148,14 +146,14 @@ class TaskService:
 
     async def show(self, caller: Caller, task_id: str) -> Task:
         """Return the task. Raises TaskNotFound."""
-        self._require_access(caller)
+        require_tasks(caller)
         task = require_task(caller, await self.catalog.get_task(task_id))
         return task_as_seen_by(caller, task)
 
     async def list(self, query: TaskQuery) -> Sequence[Task]:
         """Return a page of the tasks that the query's caller may see."""
         if query.caller is not None:
-            self._require_access(query.caller)
+            require_tasks(query.caller)
         return await self.catalog.list_tasks(query)
 
     async def list_for_image(self, caller: Caller, image_id: str) -> Sequence[Task]:
@@ -169,10 +167,10 @@ class TaskService:
         """End the task: in this instance immediately, in others within one renewal. Raises
         TaskFinal.
         """
-        self._require_access(caller)
+        require_tasks(caller)
 
         def change(task: Task) -> Task:
-            require_task_owner(caller, task)
+            require_own_task(caller, task)
             if task.is_final:
                 raise TaskFinal(task.id, task.status)
             return cancel(task, f"It was cancelled by {caller.user}.")
@@ -184,10 +182,10 @@ class TaskService:
 
     async def remove(self, caller: Caller, task_id: str) -> None:
         """Remove the record of a task that has ended. Raises TaskNotFinal."""
-        self._require_access(caller)
+        require_tasks(caller)
 
         def allow(task: Task) -> None:
-            require_task_owner(caller, task)
+            require_own_task(caller, task)
             require_final(task)
 
         await self.catalog.remove_task(task_id, allow)
@@ -213,10 +211,6 @@ class TaskService:
             added = (await self.catalog.add_image(begin_draft(draft, task))).task
             task = task if added is None else added
         return task
-
-    def _require_access(self, caller: Caller) -> None:
-        if self.settings.access == "admins" and not caller.is_admin:
-            raise NotPermitted("Only an administrator may use tasks here.")
 
     def _sealed(self, facts: TaskFacts, fields: Mapping[str, object]) -> bytes | None:
         secret = {name: fields[name] for name in sorted(facts.secrets) if fields.get(name)}

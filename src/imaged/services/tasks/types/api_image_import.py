@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from imaged.core.access import Caller, by_owner
+from imaged.core.access import Caller, permitted_change
 from imaged.core.errors import FormatsUnset, ImportNotReady, InvalidRequest
 from imaged.core.image import Change, Image
+from imaged.core.policy_rules import Rule
 from imaged.core.precondition import Precondition, on_condition
 from imaged.core.task import Task, TaskFacts
 from imaged.core.uploading import begin_import
@@ -115,7 +116,7 @@ class ImageImportService:
         asked = {"image_id": image_id, "import_req": dict(import_req)}
         task = self._task_service.new_task(caller, self._kind.facts, asked, image_id, request_id)
         begin = on_condition(condition, begin_import_call(task, method))
-        change = by_owner(caller, begin)
+        change = permitted_change(caller, Rule.MODIFY_IMAGE, begin)
         check = partial(method.check, request.arguments, caller.project)
         return await self._task_service.store_in_image(caller, image_id, change, check)
 

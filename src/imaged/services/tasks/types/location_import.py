@@ -15,11 +15,12 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from imaged.core.access import Caller, by_owner
+from imaged.core.access import Caller, permitted_change
 from imaged.core.digests import ExpectedDigest
 from imaged.core.errors import FetchRefused, InvalidInput
 from imaged.core.image import Image
 from imaged.core.limits import require_announced
+from imaged.core.policy_rules import Rule
 from imaged.core.precondition import Precondition, on_condition
 from imaged.core.task import TaskFacts
 from imaged.ports.fetcher import Fetcher
@@ -116,7 +117,7 @@ class LocationImportService:
         _expected_digest(asked)
         task = self._task_service.new_task(caller, self._kind.facts, fields, image_id, request_id)
         begin = begin_import_call(task, WebDownload(self._kind.fetcher))
-        change = by_owner(caller, on_condition(condition, begin))
+        change = permitted_change(caller, Rule.ADD_IMAGE_LOCATION, on_condition(condition, begin))
         check = partial(self._check, asked.loc_url, caller)
         return await self._task_service.store_in_image(caller, image_id, change, check)
 

@@ -14,12 +14,13 @@ from typing import Protocol
 
 from msgspec import field
 
-from imaged.core.access import Caller, require_owner
+from imaged.core.access import Caller, require_permitted
 from imaged.core.block import TransferBudget
 from imaged.core.errors import BlobMissing, InvalidTransition
 from imaged.core.image import Content, Image, Location
 from imaged.core.integrity import StoredContent, problems_of
 from imaged.core.lifecycle import require_data
+from imaged.core.policy_rules import Rule
 from imaged.core.task import TaskFacts
 from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
@@ -113,7 +114,9 @@ class Verify:
         )
 
     async def _image(self, caller: Caller, image_id: str) -> Image:
-        image = require_owner(caller, await self.catalog.get_image(image_id.lower()))
+        image = require_permitted(
+            caller, Rule.MODIFY_IMAGE, await self.catalog.get_image(image_id.lower())
+        )
         require_data(image.status, "be verified")
         return image
 
