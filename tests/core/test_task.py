@@ -10,7 +10,6 @@ from itertools import product
 import pytest
 
 from imaged.core.access import Caller
-from imaged.core.access import task_as_seen_by as seen
 from imaged.core.errors import ClaimLost, InvalidTransition, TaskNotFinal
 from imaged.core.task import (
     TASK_TRANSITIONS,
@@ -34,6 +33,7 @@ from imaged.core.task import (
     worker_lost,
     worker_stopped,
 )
+from imaged.core.task_access import task_as_seen_by as seen
 from support.sample_images import NOW, claim, task
 
 LIFE = {

@@ -176,7 +176,8 @@ async def _read_task(task_id: str, catalog: Catalog, _: Config) -> Task:
 
 
 def _as_seen_here(task: Task) -> Task:
-    from imaged.core.access import OPERATOR, task_as_seen_by
+    from imaged.core.access import OPERATOR
+    from imaged.core.task_access import task_as_seen_by
 
     return task_as_seen_by(OPERATOR, task)
 

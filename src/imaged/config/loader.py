@@ -30,7 +30,7 @@ from imaged.config.types import API_ADDRESSES, is_fixed
 from imaged.server.settings import Address
 
 _ANONYMOUS_WITHOUT_TOKENS = (
-    'needs a method with tokens: with method "none" all callers are administrators'
+    'must be false with method "none", with which all callers are administrators; here it is true'
 )
 _UNAUTHENTICATED_ADDRESS = (
     "{address} can be reached from the network, and auth.method is none: every client would be an "

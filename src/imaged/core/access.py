@@ -1,4 +1,4 @@
-"""Permissions: which callers may see and change which images and tasks.
+"""Permissions: which callers may see and change which images.
 
 Two things decide. What a project can see and change is fixed: other projects' images only if they
 are open, and only its own images can be changed; ``context_is_admin`` is above that. Inside these
@@ -15,13 +15,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import KW_ONLY, dataclass, field, replace
 from operator import attrgetter
 
-from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted, TaskNotFound
+from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted
 from imaged.core.history import Actor, ImageHistory
 from imaged.core.image import Change, ClaimedChange, Image, Visibility
 from imaged.core.lifecycle import GONE, Status
 from imaged.core.policy import DEFAULT_POLICY, Policy
 from imaged.core.policy_rules import CHANGES, Rule
-from imaged.core.task import Task, without_queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def require_known_role(caller: Caller) -> None:
 def require_change(caller: Caller) -> None:
     """Raise NotPermitted for a caller that may change nothing, whatever the call is about."""
     if not _may_do_any(caller, CHANGES):
-        raise NotPermitted(_why_not(caller, Rule.MODIFY_IMAGE))
+        raise NotPermitted(why_not(caller, Rule.MODIFY_IMAGE))
 
 
 def is_owner(caller: Caller, image: Image) -> bool:
@@ -163,7 +162,7 @@ def require_visible(caller: Caller, image: Image) -> Image:
 def require_list(caller: Caller) -> None:
     """Raise NotPermitted for callers that may not list images."""
     if not caller.policy.permits(Rule.GET_IMAGES, caller, {"project_id": caller.project}):
-        raise NotPermitted(_why_not(caller, Rule.GET_IMAGES))
+        raise NotPermitted(why_not(caller, Rule.GET_IMAGES))
 
 
 def may_see_listed(caller: Caller, image: Image) -> bool:
@@ -216,7 +215,7 @@ def require_permitted(caller: Caller, rule: Rule, image: Image) -> Image:
         require_change(caller)
         raise NotPermitted(f"The image {image.id} belongs to another project.")
     if not _permits(caller, rule, image):
-        raise NotPermitted(_why_not(caller, rule))
+        raise NotPermitted(why_not(caller, rule))
     return image
 
 
@@ -247,7 +246,7 @@ def require_new(caller: Caller, image: Image) -> Image:
             raise NotPermitted(
                 "Only an administrator may set the attribute 'owner' to another project."
             )
-        raise NotPermitted(_why_not(caller, Rule.ADD_IMAGE))
+        raise NotPermitted(why_not(caller, Rule.ADD_IMAGE))
     require_visibility(caller, image, image.visibility)
     return image
 
@@ -256,62 +255,13 @@ def require_visibility(caller: Caller, image: Image, visibility: Visibility) -> 
     """Raise NotPermitted if the caller may not give the image this visibility."""
     rule = _VISIBILITY_RULES.get(visibility)
     if rule is not None and not _permits(caller, rule, image):
-        raise NotPermitted(_why_not(caller, rule))
+        raise NotPermitted(why_not(caller, rule))
 
 
 def require_store_details(caller: Caller) -> None:
     """Raise NotPermitted for callers that may not see the details of stores."""
     if not caller.policy.permits(Rule.STORES_INFO_DETAIL, caller):
-        raise NotPermitted(_why_not(caller, Rule.STORES_INFO_DETAIL))
-
-
-def require_tasks(caller: Caller) -> None:
-    """Raise NotPermitted for callers that may not use ``/v2/tasks``."""
-    target = {"project_id": caller.project}
-    if not caller.policy.permits(Rule.TASKS_API_ACCESS, caller, target):
-        raise NotPermitted(_why_not(caller, Rule.TASKS_API_ACCESS))
-
-
-def require_task_change(caller: Caller, project: str) -> None:
-    """Raise NotPermitted for callers that may not create or end tasks of this project: that takes
-    the right to modify its images.
-    """
-    if not caller.policy.permits(Rule.MODIFY_IMAGE, caller, {"project_id": project}):
-        raise NotPermitted(_why_not(caller, Rule.MODIFY_IMAGE))
-
-
-def caller_of(task: Task, policy: Policy = DEFAULT_POLICY) -> Caller:
-    """The caller that created the task, with the roles that it had then."""
-    roles = with_implied_roles(frozenset(task.roles))
-    return Caller(task.user_id, task.owner, roles, policy=policy)
-
-
-def may_see_task(caller: Caller, task: Task) -> bool:
-    """Whether the task exists for this caller: it belongs to the caller's project, or the caller is
-    an admin.
-    """
-    return caller.is_admin or (caller.project == task.owner and caller.project != "")
-
-
-def require_task(caller: Caller, task: Task) -> Task:
-    """Return the task. Raises TaskNotFound."""
-    if not may_see_task(caller, task):
-        raise TaskNotFound(task.id)
-    return task
-
-
-def require_own_task(caller: Caller, task: Task) -> Task:
-    """Return the task, if the caller may end or remove it. Raises TaskNotFound, NotPermitted."""
-    require_task(caller, task)
-    require_task_change(caller, task.owner)
-    return task
-
-
-def task_as_seen_by(caller: Caller, task: Task) -> Task:
-    """The task; for other projects without the queries of URLs, which may be credentials."""
-    if caller.project == task.owner:
-        return task
-    return replace(task, input=without_queries(task.input))
+        raise NotPermitted(why_not(caller, Rule.STORES_INFO_DETAIL))
 
 
 def _is_open_to(caller: Caller, image: Image) -> bool:
@@ -331,7 +281,7 @@ def _may_do_any(caller: Caller, rules: tuple[Rule, ...]) -> bool:
     return any(caller.policy.may_permit(rule, caller) for rule in rules)
 
 
-def _why_not(caller: Caller, rule: Rule) -> str:
+def why_not(caller: Caller, rule: Rule) -> str:
     """Why a rule refuses, as a sentence."""
     if caller.is_system or caller.domain:
         scope = "the system" if caller.is_system else "a domain"

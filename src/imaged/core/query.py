@@ -16,11 +16,12 @@ from enum import StrEnum
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
-from imaged.core.access import Caller, may_see_task
+from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import GONE
 from imaged.core.limits import size_of_properties
 from imaged.core.task import Task, TaskStatus
+from imaged.core.task_access import may_see_task
 
 LISTED_BASE_BYTES = 1024  # of an image in a list without tags and properties, at most
 

@@ -20,7 +20,7 @@ from uuid import UUID
 import anyio
 import structlog
 
-from imaged.core.access import Caller, caller_of
+from imaged.core.access import Caller
 from imaged.core.edits import describe
 from imaged.core.errors import CatalogError, TaskStalled
 from imaged.core.image import (
@@ -33,6 +33,7 @@ from imaged.core.image import (
 )
 from imaged.core.policy import Policy
 from imaged.core.task import Progress, Task, finish_task
+from imaged.core.task_access import caller_of
 from imaged.core.uploading import share_to_finish, store_data
 from imaged.lanes import BackgroundLane, LaneFactory
 from imaged.ports.disk_image import ImportCheck, ImportFacts

@@ -11,21 +11,20 @@ from uuid import uuid4
 import msgspec
 import structlog
 
-from imaged.core.access import (
-    Caller,
-    require_own_task,
-    require_task,
-    require_task_change,
-    require_tasks,
-    require_visible,
-    task_as_seen_by,
-)
+from imaged.core.access import Caller, require_visible
 from imaged.core.edits import begin_draft
 from imaged.core.errors import TaskFinal, TooManyTasks
 from imaged.core.image import Change, Image
 from imaged.core.limits import require_properties_within
 from imaged.core.query import TaskQuery
 from imaged.core.task import Task, TaskFacts, cancel, require_final
+from imaged.core.task_access import (
+    require_own_task,
+    require_task,
+    require_task_change,
+    require_tasks,
+    task_as_seen_by,
+)
 from imaged.ports.image_catalog import ImageCatalog, TaskCatalog
 from imaged.ports.secret_box import SecretBox
 from imaged.services.claims import Claims
