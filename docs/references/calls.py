@@ -37,7 +37,7 @@ Besides those in the tables, every call below `/v2` may answer 401 where `auth.m
 tokens, 404 for a path that is not served, 405 for another method, 408 where the client stalls, 412
 where its `If-Match` or `If-None-Match` does not hold, 503 while the catalog does not answer, and
 500 for a bug of imaged. Every answer has the header `X-Openstack-Request-Id`. HEAD works wherever
-GET does, with the same header and no content.
+GET does, with the same header and no content; OPTIONS answers 204 with the methods in `Allow`.
 
 **Ours:** answers with an image have its `ETag`. With it in `If-Match`, a change of the image, or of
 what is below it, is made only if the image is still the same; otherwise 412, with the present ETag.

@@ -36,6 +36,8 @@ WRONG_VALUES: Sequence[object] = (
     "99999PiB",
     "http://host:70000",
     "http://[host",
+    ["https://host:443"],
+    ["https://host/"],
     [70000],
     [0],
     "sqlite:///var/lib/imaged/catalog.db",
@@ -53,6 +55,7 @@ _TABLES = {"filesystem": _FOLDER, "s3": _BUCKET}
 COMBINED: Sequence[str] = (
     '[api]\nbind = ["0.0.0.0:9292"]\n',
     '[api]\nbind = ["127.0.0.1:9292", "127.0.0.1:9292"]\n',
+    '[api.cors]\nallowed_origins = ["https://horizon.example.net"]\n',
     '[auth]\nmethod = "token"\n',
     '[claims]\nlease = "20s"\n',
     '[metrics]\nbind = ["api"]\n',

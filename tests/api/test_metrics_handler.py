@@ -86,7 +86,7 @@ async def test_other_methods(service: Service) -> None:
     """Nothing can be written."""
     reply = await service.call("POST", "/metrics")
 
-    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 @pytest.mark.parametrize(

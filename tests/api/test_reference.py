@@ -371,12 +371,12 @@ REST = [
     Exchange("delete as other project", "DELETE /v2/images/{active}", 404, caller="bob"),
     Exchange("delete protected", "DELETE /v2/images/{protected}", 403),
     Exchange("delete again", "DELETE /v2/images/{deleted}", 404),
-    Exchange("405", "PUT /v2/images", 405, headers={"allow": "GET, HEAD, POST"}),
+    Exchange("405", "PUT /v2/images", 405, headers={"allow": "GET, HEAD, POST, OPTIONS"}),
     Exchange(
         "405 of an image",
         "POST /v2/images/{queued}",
         405,
-        headers={"allow": "GET, HEAD, PATCH, DELETE"},
+        headers={"allow": "GET, HEAD, PATCH, DELETE, OPTIONS"},
     ),
     Exchange("HEAD", "HEAD /v2/images/{active}", 200),  # 405 there
     Exchange("HEAD file", "HEAD /v2/images/{active}/file", 200),

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message
 from imaged.api.admission import Admission
 from imaged.api.app import ApiServices, ApiSettings, build_app
 from imaged.api.authenticator import TokenFile, token_hash
+from imaged.api.cors import NO_CORS, CorsSettings
 from imaged.api.discovery import StoreFacts
 from imaged.api.images import V2_1, ImportCalls
 from imaged.api.monitoring import MetricsHandler
@@ -117,6 +118,7 @@ class Service(Node):
         checks: Sequence[ImportCheck] = (),
         scratch: Path = Path("there is none"),
         metrics: MetricsHandler | None = None,
+        cors: CorsSettings = NO_CORS,
     ) -> None:
         self.facts = MemoryCatalog(UtcClock())
         self.bytes = MemoryStore("local")
@@ -156,7 +158,7 @@ class Service(Node):
         self.app = build_app(
             api,
             Admission(token_file(), policy=policy, anonymous_read=anonymous_read),
-            ApiSettings(public_url, STORES),
+            ApiSettings(public_url, STORES, cors),
             metrics,
         )
 

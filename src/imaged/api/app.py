@@ -12,6 +12,7 @@ from structlog.contextvars import bind_contextvars
 
 from imaged.api import schemas
 from imaged.api.admission import Admission
+from imaged.api.cors import NO_CORS, CorsSettings, allow_origins
 from imaged.api.discovery import VERSION_PATHS, StoreFacts, StoreRecords, Versions, version_2_path
 from imaged.api.http_errors import NoSuchPath, NotInVersion
 from imaged.api.image_data import ImageData
@@ -35,6 +36,7 @@ class ApiSettings:
 
     public_url: str = ""  # prefix of links in answers; default: the address of the request
     stores: Sequence[StoreFacts] = ()  # the stores that an upload may name
+    cors: CorsSettings = NO_CORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ def build_app(
     if metrics is not None:
         routes.append(Route(METRICS_PATH, Resource(GET=metrics.tell_with_token)))
     router = Router(routes, redirect_slashes=False, default=_not_found)
-    return RequestMiddleware(Authentication(admission, router))
+    return allow_origins(RequestMiddleware(Authentication(admission, router)), settings.cors)
 
 
 def build_metrics_app(metrics: MetricsHandler) -> ASGIApp:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
@@ -35,7 +36,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 class Resource:
     """The handlers of one path, by method.
 
-    HEAD is answered like GET (RFC 9110, section 9.3.2); a handler of its own saves work. For a
+    HEAD is answered like GET (RFC 9110, section 9.3.2); a handler of its own saves work. OPTIONS
+    is answered with the methods, and has no conditions (sections 9.3.7 and 13.2.1). For a
     change, ``find`` is called first, then roles and conditions are checked, before the body is
     read; conditions on an image are checked again by services, on the locked record.
     ``created_by_put``: a PUT creates the resource.
@@ -54,7 +56,7 @@ class Resource:
         methods = list(self.handlers)
         if "GET" in methods and "HEAD" not in methods:
             methods.insert(methods.index("GET") + 1, "HEAD")
-        return methods
+        return [*methods, "OPTIONS"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request.
@@ -62,6 +64,10 @@ class Resource:
         Raises MethodNotAllowed, NotPermitted, PreconditionFailed, NotModified.
         """
         request = Request(scope, receive, send)
+        if request.method == "OPTIONS":
+            allowed = Response(status_code=204, headers={"Allow": ", ".join(self.methods)})
+            await allowed(scope, receive, send)
+            return
         handler = self._handler(request.method)
         _bind_ids(request)
         if request.method not in SAFE_METHODS:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from imaged.config.sections import Section, setting
 from imaged.config.types import (
     BindAddress,
     Duration,
     NonEmptyTuple,
+    PlainTuple,
     PositiveInt,
-    PublicUrl,
     Size,
     WrongSetting,
 )
+from imaged.config.urls import Origin, PublicUrl
 
 MIN_HEADER_BYTES = 4096  # less has no room for tokens
+
+
+class CorsSection(Section):
+    """Web pages of other origins that may call the API, such as Horizon's direct upload."""
+
+    allowed_origins: PlainTuple[Origin] = setting(
+        [],
+        'The origins of such pages, as browsers send them: "https://horizon.example.net", with '
+        "the port if it is not the default one. Pages still need a token. Not with auth.method "
+        '"none".',
+    )
+    max_age: Duration = setting(
+        "10m", "How long a browser may go on without asking again whether it may call."
+    )
 
 
 class ApiSection(Section):
@@ -85,6 +100,10 @@ class ApiSection(Section):
         "How long the rest of a refused body is read and dropped, so that a client that is still "
         "sending can read the answer.",
         reloadable=True,
+    )
+
+    cors: CorsSection = Field(
+        default_factory=CorsSection, description="Which web pages may call the API."
     )
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator
 from imaged.config.lines import line_of, line_of_mistake
 from imaged.config.model import KeyPath, field_at_path
 from imaged.config.problems import Mistake, Problem
-from imaged.config.types import SQLITE_PREFIX, looks_absolute
+from imaged.config.urls import SQLITE_PREFIX, looks_absolute
 
 #: Origins of layers that are no files.
 ENVIRONMENT = "environment"

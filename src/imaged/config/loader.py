@@ -38,6 +38,12 @@ _UNAUTHENTICATED_ADDRESS = (
     "auth.allow_anyone_on_the_network"
 )
 
+_PAGES_WITHOUT_AUTHENTICATION = (
+    "must be empty with auth.method none: a page of such an origin would be an administrator as "
+    "soon as a browser on this machine shows it. Choose another method, or remove the origins; "
+    'here it is "{origins}"'
+)
+
 _METRICS_OPEN_TO_ALL = (
     'must be set if metrics.bind has "api": else every client of the API, through a proxy too, '
     'could read the metrics. Or give them an address of their own, such as "127.0.0.1:9293"'
@@ -189,6 +195,9 @@ def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, 
             for address in api.bind
             if not address.is_local_only
         ]
+    if auth and api and auth.method == "none" and api.cors.allowed_origins:
+        what = _PAGES_WITHOUT_AUTHENTICATION.format(origins=", ".join(api.cors.allowed_origins))
+        found.append((("api", "cors", "allowed_origins"), what))
     metrics = sections.get("metrics")
     if api and metrics:
         found += _repeated_addresses({"api": api.bind, "metrics": metrics.bind})

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from imaged.config.types import (
-    CatalogUrl,
     Duration,
     MetricsAddress,
     NonEmptyTuple,
@@ -22,6 +21,7 @@ from imaged.config.types import (
     PlainTuple,
     WrongSetting,
 )
+from imaged.config.urls import CatalogUrl
 
 Role = Literal["api", "scrubber", "tasks"]
 

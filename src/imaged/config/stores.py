@@ -17,7 +17,6 @@ from imaged.config.types import (
     BucketName,
     Concurrency,
     Duration,
-    Endpoint,
     FileMode,
     FolderPath,
     KeyPrefix,
@@ -28,6 +27,7 @@ from imaged.config.types import (
     WrongSetting,
     is_store_name,
 )
+from imaged.config.urls import Endpoint
 
 _STORE_DESCRIPTION = "A description for users, in the list of stores."
 

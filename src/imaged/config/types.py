@@ -7,10 +7,10 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, TypeVar
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
+from imaged.config.urls import WRONG_PORT
 from imaged.core.digests import is_supported_algorithm
 from imaged.server.settings import Address, TcpAddress, UnixAddress
 from imaged.stores.s3.settings import MAX_PART_BYTES, MIN_PART_BYTES
@@ -25,11 +25,7 @@ _TCP_ADDRESS = re.compile(
     r"(?:\[(?P<v6>[0-9a-fA-F:.%\w]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d+)", re.ASCII
 )
 _MAX_PORT = 65_535
-_WRONG_PORT = "must have a port from 1 to 65535"
-SQLITE_PREFIX = "sqlite:///"
 
-#: Of the Filesystem Hierarchy Standard, section 3.
-_TOP_FOLDERS = {"etc", "home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "usr", "var"}
 _STORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", re.ASCII)
 _PREFIX = re.compile(r"(?:[A-Za-z0-9!_.*'()-]+/)*[A-Za-z0-9!_.*'()-]*", re.ASCII)
@@ -118,7 +114,7 @@ def parse_address(text: object) -> Address:
             'must be "host:port" (1 to 65535), "[IPv6 address]:port" or "unix:/path/of/a/socket"'
         )
     if int(found["port"]) > _MAX_PORT:
-        raise ValueError(_WRONG_PORT)
+        raise ValueError(WRONG_PORT)
     return TcpAddress(found["v6"] or found["host"], int(found["port"]))
 
 
@@ -143,79 +139,9 @@ MetricsAddress = Annotated[
 ]
 
 
-def _split_url(url: str) -> SplitResult:
-    """The parts of a URL. Raises ValueError for a bad host or port."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise ValueError('must be a URL such as "https://host" or "https://[IPv6]:port"') from None
-    try:
-        is_bad = parts.port == 0
-    except ValueError:
-        is_bad = True
-    if is_bad:
-        raise ValueError(_WRONG_PORT)
-    return parts
-
-
-def _check_public_url(url: str) -> str:
-    parts = _split_url(url)
-    if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query):
-        raise ValueError('must be "" or begin with "http://" or "https://" and a host')
-    return url.rstrip("/")
-
-
-def _check_catalog_url(url: str) -> str:
-    file = url.removeprefix(SQLITE_PREFIX)
-    is_file = file not in {url, ""} and not file.startswith(":")
-    if not is_file and not _names_database(url):
-        raise ValueError(
-            'must be "sqlite:////absolute/path/of/a/file" or "postgresql://user@host/database"'
-        )
-    if is_file and looks_absolute(file):
-        raise ValueError(
-            "is a relative path, because it has three slashes: for the absolute one write "
-            f'"sqlite:////{file}", and for a folder beside this file "sqlite:///./{file}"'
-        )
-    return url
-
-
-def looks_absolute(file: str) -> bool:
-    """Whether a relative path begins like an absolute one without its slash: a likely mistake."""
-    return file.partition("/")[0] in _TOP_FOLDERS and "/" in file
-
-
-def _names_database(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # a bad IPv6 address
-        return False
-    if parts.scheme not in {"postgresql", "postgres"} or parts.fragment:
-        return False
-    return bool(parts.path.strip("/"))
-
-
-PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
-CatalogUrl = Annotated[str, AfterValidator(_check_catalog_url)]
-
-
 def is_store_name(name: str) -> bool:
     """Whether a store may have this name; it is used in the catalog and in links."""
     return _STORE_NAME.fullmatch(name) is not None
-
-
-def _check_endpoint(url: str) -> str:
-    if not url:
-        return url
-    parts = _split_url(url)
-    is_good = parts.scheme in {"http", "https"} and bool(parts.hostname)
-    is_bare = not parts.username and not parts.password
-    is_bare = is_bare and not parts.query and not parts.fragment
-    if not is_good or not is_bare:
-        raise ValueError(
-            'must be "" or begin with "http://" or "https://" and a host; keys must not be in it'
-        )
-    return url.rstrip("/")
 
 
 def _check_bucket(name: str) -> str:
@@ -238,7 +164,6 @@ def _check_part_size(size_bytes: int) -> int:
     return size_bytes
 
 
-Endpoint = Annotated[str, AfterValidator(_check_endpoint)]
 BucketName = Annotated[str, AfterValidator(_check_bucket)]
 KeyPrefix = Annotated[str, AfterValidator(_check_prefix)]
 PartSize = Annotated[

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import SecretStr
 
 from imaged.api.allowed_hosts import AllowedHosts
+from imaged.api.cors import CorsSettings
 from imaged.api.discovery import StoreFacts
 from imaged.config import Config
 from imaged.config.secrets import read_secret
@@ -73,6 +74,11 @@ def own_names(config: Config) -> AllowedHosts:
     return AllowedHosts(
         config.api.public_url, frozenset(bound) if is_networked else frozenset(), is_networked
     )
+
+
+def cors_settings(config: Config) -> CorsSettings:
+    """Which web pages may call the API."""
+    return settings_for(config.api.cors, CorsSettings)
 
 
 def record_limits(config: Config) -> RecordLimits:

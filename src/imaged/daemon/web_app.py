@@ -87,7 +87,9 @@ class WebApp:
             imports=ImportCalls(uploads, services.imports, services.locations),
             health=services.health,
         )
-        stated = ApiSettings(config.api.public_url, settings.store_facts(config))
+        stated = ApiSettings(
+            config.api.public_url, settings.store_facts(config), settings.cors_settings(config)
+        )
         metrics = None if metrics_endpoint is None else metrics_endpoint.for_api
         app = build_app(api, self._admission, stated, metrics)
         self.app: ASGIApp = app if metrics_endpoint is None else metrics_endpoint.wrap(app)
