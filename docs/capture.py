@@ -100,7 +100,7 @@ TYPED = (
     "IMAGED_SCRUBBER__DELAY=0 imaged scrub --dry-run --config imaged.toml",
     "IMAGED_SCRUBBER__DELAY=0 imaged scrub --once --config imaged.toml",
     "imaged reconcile --config imaged.toml",
-    "imaged quota web --config imaged.toml --limit 500GiB",
+    "imaged quota web --config imaged.toml --total 500GiB",
     "imaged backup backups --config imaged.toml",
     "imaged restore-backup backups/2* --check --config imaged.toml",
     "imaged token --help",

@@ -201,6 +201,10 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ),
     ("GET", "/v2/info/import"): Call(),
     ("GET", "/v2/info/stores"): Call(),
+    ("GET", "/v2/info/usage"): Call(
+        note="Sizes are in MiB, rounded down. Glance answers with an empty object unless it uses "
+        "unified limits; imaged always tells."
+    ),
     ("GET", "/v2/info/stores/detail"): Call((errors.NotPermitted,), "For administrators."),
     ("GET", "/v2/schemas/image"): Call(),
     ("GET", "/v2/schemas/images"): Call(),
@@ -263,6 +267,7 @@ def handlers() -> Mapping[tuple[str, str], Handler]:
         tasks=nothing,
         imports=ImportCalls(nothing, nothing, nothing),
         health=nothing,
+        usage=nothing,
     )
     table = paths(services, Links(""), stores=())
     return {

@@ -103,6 +103,10 @@ RULES: Mapping[str, tuple[str, tuple[Rule, ...]]] = {
             Rule("Bytes are counted from before the first one is written."),
             Rule("A body of unknown length reserves as it grows …"),
             Rule("… and exactly what it needs where there is no room ahead."),
+            Rule("A project is charged for all that its images hold, are and have begun."),
+            Rule("No limit is exceeded, and only growth is refused."),
+            Rule("A limit of the project precedes the default."),
+            Rule("An account that is wrong is corrected by counting the images."),
         ),
     ),
     "tasks": (

@@ -36,6 +36,8 @@ SIZE_UNITS: Mapping[str, int] = {
 
 MAX_DURATION = timedelta(days=36_500)
 MAX_SIZE_BYTES = 2**63 - 1  # the largest integer of the databases
+MAX_COUNT = 10**18 - 1
+UNLIMITED = "unlimited"
 MICROSECOND = timedelta(microseconds=1)
 SHORT_SECONDS = SHORT_MINUTES = 120  # from here on, a short duration is in the next unit
 YEAR_SECONDS = 31_556_952  # of the Gregorian calendar
@@ -97,6 +99,32 @@ def format_size(size_bytes: int) -> str:
         if size_bytes and size_bytes % unit_bytes == 0:
             return f"{size_bytes // unit_bytes}{unit}"
     return "0"
+
+
+def parse_size_limit(text: object) -> int | None:
+    """Return the size in bytes, or None for "unlimited". Raises ValueError that says so."""
+    if text == UNLIMITED:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "{UNLIMITED}"') from None
+
+
+def parse_count_limit(text: object) -> int | None:
+    """Return the number, or None for "unlimited". Raises ValueError that names both."""
+    if text == UNLIMITED:
+        return None
+    if isinstance(text, str) and re.fullmatch(r"\d{1,18}", text, re.ASCII):
+        return int(text)
+    if type(text) is int and 0 <= text <= MAX_COUNT:
+        return text
+    raise ValueError(f'must be a number from 0 to {MAX_COUNT}, or "{UNLIMITED}"')
+
+
+def format_size_limit(limit_bytes: int | None) -> str:
+    """Return text that ``parse_size_limit`` reads back."""
+    return UNLIMITED if limit_bytes is None else format_size(limit_bytes)
 
 
 def approximate_size(size_bytes: int) -> str:

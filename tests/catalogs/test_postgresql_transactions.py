@@ -19,9 +19,9 @@ from contracts.catalog_databases import (
     require_idle,
 )
 from contracts.catalog_slow_lists import SlowListsContract
+from imaged.catalogs.account_tables import accounts
 from imaged.catalogs.postgresql.driver import PostgresqlSettings, open_postgresql
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.catalogs.tables import accounts
 from imaged.core.errors import CatalogError
 from imaged.core.image import Image
 from support.postgresql import connected, execute

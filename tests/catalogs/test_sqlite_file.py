@@ -23,10 +23,10 @@ from contracts.catalog_files import database_of, names_in, no_file_beyond, opene
 from contracts.catalog_samples import add_active, all_images, queued
 from contracts.catalog_slow_lists import SlowListsContract
 from contracts.catalog_stress import add_roots
+from imaged.catalogs.account_tables import accounts
 from imaged.catalogs.connect import inspect_catalog, is_missing, is_new
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite.driver import open_sqlite, path_of
-from imaged.catalogs.tables import accounts
 from imaged.core.errors import CatalogError, CatalogFull
 
 pytestmark = pytest.mark.asyncio

@@ -17,11 +17,12 @@ from structlog.testing import capture_logs
 from contracts.catalog_files import database_of, no_file_beyond, opened, raw
 from contracts.catalog_samples import all_images, queued
 from contracts.catalog_slow_lists import limit_lists
+from imaged.catalogs.account_tables import accounts
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite import driver
 from imaged.catalogs.sqlite.driver import SqliteSettings
-from imaged.catalogs.tables import accounts
 from imaged.core.limits import MIB
+from support.quotas import limit_total, limits
 from support.waiting import until
 
 pytestmark = pytest.mark.asyncio
@@ -82,12 +83,12 @@ async def test_a_slow_list_holds_up_no_reader(
     async with anyio.create_task_group() as crowd:
         crowd.start_soon(database_of(catalog).read_list, slow(let_go))
         await until_busy(catalog, 1)
-        crowd.start_soon(catalog.set_limit, "a", 1)
+        crowd.start_soon(limit_total, catalog, "a", 1)
         await until_committed(path, 1)
 
         with anyio.fail_after(SOON_SECONDS):
             for _ in range(20):
-                assert (await catalog.get_account("a")).limit_bytes == 1
+                assert (await catalog.get_account("a")).limits == limits(total=1)
                 await anyio.lowlevel.checkpoint()
         let_go.set()
 
@@ -142,8 +143,8 @@ async def test_slow_readers_are_not_waited_for(
         crowd.start_soon(database_of(catalog).read, slow(let_go))
         await until_busy(catalog, 1)
         with anyio.fail_after(SOON_SECONDS):
-            await catalog.set_limit("a", 1)
-            assert (await catalog.get_account("a")).limit_bytes == 1
+            await limit_total(catalog, "a", 1)
+            assert (await catalog.get_account("a")).limits == limits(total=1)
         let_go.set()
 
 
@@ -157,12 +158,12 @@ async def test_two_writers_that_shorten_it_at_once(
             crowd.start_soon(database.read, slow(let_go))
         await until_busy(catalog, driver.READ_CONNECTIONS)
         for owner in ("a", "b"):
-            crowd.start_soon(catalog.set_limit, owner, 1)
+            crowd.start_soon(limit_total, catalog, owner, 1)
         await until_committed(path, 2)
         let_go.set()
         with anyio.fail_after(SOON_SECONDS):
             await until_busy(catalog, 0)
-            assert (await catalog.get_account("a")).limit_bytes == 1
+            assert (await catalog.get_account("a")).limits == limits(total=1)
 
 
 async def test_closing_while_it_is_shortened(
@@ -173,7 +174,7 @@ async def test_closing_while_it_is_shortened(
     answers: list[object] = []
 
     async def write() -> None:
-        answers.append(await catalog.set_limit("a", 1))
+        answers.append(await limit_total(catalog, "a", 1))
 
     with anyio.fail_after(SOON_SECONDS):
         async with anyio.create_task_group() as crowd:
@@ -199,7 +200,7 @@ async def test_a_log_that_cannot_be_shortened(catalog: SqlCatalog) -> None:
     assert [line["event"] for line in logs] == ["catalog.log_not_shortened", "image.created"]
     assert "its disk reports an error" in logs[0]["error"]
     assert len(await all_images(catalog)) == 11
-    await catalog.set_limit("a", 1)
+    await limit_total(catalog, "a", 1)
     assert database_of(catalog).log_bytes == 0
 
 

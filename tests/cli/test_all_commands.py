@@ -192,10 +192,10 @@ def test_errors_of_the_daemon_have_a_remedy(error: Exception) -> None:
 
 def test_a_usage_error_is_json_too() -> None:
     """With the exit code of wrong calls."""
-    done = imaged("quota", "--json")
+    done = imaged("restore", "--json")
 
     assert done.returncode == 2
-    assert json.loads(done.stdout)["remedy"] == "See `imaged quota --help`."
+    assert json.loads(done.stdout)["remedy"] == "See `imaged restore --help`."
     assert not wants_json(["push", "--", "--json"])
 
 

@@ -10,9 +10,7 @@ import sqlite3
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import Any
 
-import anyio
 import click
 import pytest
 from click.testing import CliRunner
@@ -23,38 +21,11 @@ from imaged.cli import COMMAND_GROUPS, COMMANDS, EXIT_MISCONFIGURED, EXIT_PROBLE
 from imaged.cli import imaged as group
 from imaged.cli.examples import EXAMPLES
 from imaged.cli.output import RUN_CHECK_CONFIG
-from imaged.config import load
-from imaged.core.access import Caller
 from imaged.core.place_marker import MARKER_NAME, PlaceKind, write_marker_text
-from imaged.daemon.container import ServiceContainer
-from imaged.daemon.drivers import open_drivers
 from support.command import Workspace, blobs, imaged
 from support.daemon import clean_environment
 from support.imaged_process import IMAGED
-
-ADMIN = Caller("root", "p0", frozenset({"admin"}))
-
-
-def keep_image(
-    workspace: Workspace, name: str, data: bytes = b"data", *, deleted: bool = True
-) -> str:
-    """Upload an image, and perhaps delete it; its id."""
-    config = load(workspace.file, {})
-
-    async def body() -> Any:
-        yield data
-
-    async def run() -> str:
-        async with open_drivers(config) as parts:
-            services = ServiceContainer(parts, config)
-            formats = {"disk_format": "raw", "container_format": "bare"}
-            image = await services.images.create(ADMIN, {"name": name, **formats})
-            await services.ingest.upload(ADMIN, image.id, body())
-            if deleted:
-                await services.images.delete(ADMIN, image.id)
-            return image.id
-
-    return anyio.run(run)
+from support.kept_images import keep_image
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
@@ -119,7 +90,7 @@ def test_a_mistyped_command_is_named(arguments: tuple[str, ...], meant: str) -> 
         ("no-such-command",),
         ("serve", "--no-such-option"),
         ("restore",),
-        ("quota", "p1", "--limit", "12"),
+        ("quota", "p1", "--total", "12"),
         ("token", "--user", "ann"),
         ("token", "--user", "", "--project", "web"),
         ("token", "--user", "ann", "--project", "a\nb"),
@@ -319,21 +290,6 @@ def test_missing_bytes_are_a_problem(workspace: Workspace) -> None:
     assert blob.name in done.stdout
     assert "1 missing blob that an image needs" in done.stdout
     assert "0 blobs compared: 0 strays, 0 doomed, 1 missing." in done.stdout
-
-
-def test_quotas_are_shown_and_set(workspace: Workspace) -> None:
-    """A project holds what it uploaded, and may hold what the operator says."""
-    keep_image(workspace, "held", b"x" * 1000, deleted=False)
-
-    before = json.loads(workspace.imaged("quota", "p0", "--json").stdout)
-    changed = workspace.imaged("quota", "p0", "--limit", "1.5GiB").stdout
-    after = json.loads(workspace.imaged("quota", "p0", "--json").stdout)
-    freed = workspace.imaged("quota", "p0", "--limit", "none").stdout
-
-    assert before == {"project": "p0", "used_bytes": 1000, "limit_bytes": None}
-    assert changed == "p0: 1000 B used of 1.5 GiB.\n"
-    assert after["limit_bytes"] == 3 * 1024**3 // 2
-    assert freed == "p0: 1000 B used of no limit.\n"
 
 
 def test_a_token_is_known_by_its_entry(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from contracts.catalog_ledger import FindingContract, LedgerContract
 from contracts.catalog_lists import ListsContract
 from contracts.catalog_places import PlacesContract
 from contracts.catalog_queue import LeasesContract, QueueContract
+from contracts.catalog_quotas import QuotaRacesContract, QuotasContract
 from contracts.catalog_races import RacesContract
 from contracts.catalog_status import StatusContract, UnfinishedContract
 from contracts.catalog_tasks import (
@@ -44,6 +45,8 @@ class CatalogContract(
     PlacesContract,
     StatusContract,
     RacesContract,
+    QuotasContract,
+    QuotaRacesContract,
     ClockContract,
 ):
     """Everything that ``ports/catalog.py`` promises."""

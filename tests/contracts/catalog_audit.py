@@ -12,6 +12,7 @@ from imaged.core.lifecycle import Status
 from imaged.core.query import TaskQuery
 from imaged.core.task import Task, TaskStatus
 from imaged.ports.catalog import Catalog
+from support.quotas import usage_by_owner
 
 
 async def audit(catalog: Catalog) -> None:
@@ -32,12 +33,11 @@ async def audit(catalog: Catalog) -> None:
     doomed = {blob.key for blob in await catalog.list_doomed(ALL)}
     assert doomed == {key for key in keys if not holders[key]}
 
-    charges: Counter[str] = Counter()
     for image in images:
-        charges[image.owner] += image.charge_bytes
         assert not image.is_expired or image.locations, image
-    for owner, used_bytes in charges.items():
-        assert (await catalog.get_account(owner)).used_bytes == used_bytes, owner
+    for owner, used in usage_by_owner(images).items():
+        assert (await catalog.get_account(owner)).usage == used, owner
+    await _audit_recounts(catalog)
 
     tasks = await catalog.list_tasks(TaskQuery(limit=ALL))
     claims = {image.claim for image in images if image.claim is not None}
@@ -45,6 +45,14 @@ async def audit(catalog: Catalog) -> None:
     assert set(await catalog.renew_leases(claims)) == claims
     assert set(await catalog.list_attempts()) == {claim.token for claim in claims}
     _audit_tasks(images, tasks)
+
+
+async def _audit_recounts(catalog: Catalog) -> None:
+    """No account is wrong; and what the catalog counts is what the core says."""
+    owner: str | None = None
+    while (recount := await catalog.recount_next(owner)) is not None:
+        owner = recount.account.owner
+        assert not recount.is_wrong, recount
 
 
 def _audit_tasks(images: Sequence[Image], tasks: Sequence[Task]) -> None:

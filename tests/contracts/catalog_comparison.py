@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from imaged.core.blob import Blob
 from imaged.core.image import Image
-from imaged.core.ledger import Account
+from imaged.core.quota import Account
 from imaged.core.summary import Summary
 from imaged.core.task import Task
 from imaged.ports.catalog import Catalog

@@ -18,6 +18,7 @@ from imaged.core.image import Image
 from imaged.core.query import Column, Condition, ImageQuery, Operator
 from imaged.core.summary import Instance
 from imaged.ports.catalog import Catalog
+from support.quotas import limit_total, limits
 from support.sample_images import task
 
 SECRET = "https://images.test/disk?signature=canary"
@@ -43,7 +44,7 @@ CATALOG_CALLS: Mapping[str, Callable[[Catalog, str], Awaitable[object]]] = {
     ),
     "task": lambda catalog, text: catalog.add_task(task("t", owner=text)),
     "input of a task": lambda catalog, text: catalog.add_task(task("t", input={"uri": text})),
-    "quota": lambda catalog, text: catalog.set_limit(text, 1),
+    "quota": lambda catalog, text: catalog.set_limits(text, limits(images=1)),
     "blob": lambda catalog, text: catalog.get_blob(text),
     "put off": lambda catalog, text: catalog.reschedule("no such blob", text),
     "beat": lambda catalog, text: catalog.register_instance(
@@ -108,13 +109,13 @@ class ErrorsContract:
                 continue
         assert await all_images(catalog) == []
 
-    @pytest.mark.parametrize(("limit_bytes", "why"), [(2**70, "cannot store"), (-1, "constraints")])
+    @pytest.mark.parametrize(("limit", "why"), [(2**70, "cannot store"), (-1, "constraints")])
     async def test_numbers_that_it_cannot_keep(
-        self, catalog: Catalog, limit_bytes: int, why: str
+        self, catalog: Catalog, limit: int, why: str
     ) -> None:
         """No foreign error is raised."""
         with pytest.raises(CatalogError, match=why):
-            await catalog.set_limit("a", limit_bytes)
+            await limit_total(catalog, "a", limit)
 
     async def test_a_closed_catalog_says_so(self, catalog: SqlCatalog) -> None:
         """A late caller gets an error, and does not wait; to close it again is no error."""

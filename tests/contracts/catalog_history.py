@@ -16,6 +16,7 @@ from imaged.core.history import HISTORY_LIMIT, Actor
 from imaged.core.task import cancel
 from imaged.core.uploading import begin_import, begin_upload, store_data
 from imaged.ports.catalog import Catalog
+from support.quotas import limit_total
 from support.sample_images import attempt_at, draft, task
 
 #: What a disk or an editor can do to a row; PostgreSQL keeps the types of its columns.
@@ -70,7 +71,7 @@ class HistoryContract:
     async def test_what_leaves_no_entry(self, catalog: Catalog) -> None:
         """Refused changes, refused consequences, and changes of nothing."""
         await catalog.add_image(samples.queued("i"))
-        await catalog.set_limit("a", 5)
+        await limit_total(catalog, "a", 5)
         begin = samples.held_by(samples.new_claim(), begin_upload(samples.place("i/1", 10)))
         with pytest.raises(QuotaExceeded):
             await catalog.modify_image("i", begin)

@@ -11,9 +11,9 @@ from contracts.catalog_audit import audit
 from imaged.core.blob import Blob, BlobState
 from imaged.core.deletion import delete
 from imaged.core.errors import BlobGone, QuotaExceeded
-from imaged.core.ledger import Account
 from imaged.core.uploading import begin_upload, give_back, reserve, share_data, store_data
 from imaged.ports.catalog import Catalog
+from support.quotas import account, limit_total, limits, usage, used_bytes
 
 
 class LedgerContract:
@@ -59,7 +59,7 @@ class LedgerContract:
         assert await refused()
         await catalog.remove_blob("i/1")
         assert await refused()
-        assert await catalog.get_account("a") == Account("a")
+        assert await catalog.get_account("a") == account("a", usage(images=1))
         assert not await catalog.list_keys(samples.STORE)
 
     @pytest.mark.parametrize("first", ["i", "j"])
@@ -71,7 +71,7 @@ class LedgerContract:
         await catalog.add_image(samples.queued("j", "b"))
         await catalog.modify_image("j", share_data(source))
         assert (await samples.blob_of(catalog, "i/1")).holders == 2
-        assert (await catalog.get_account("b")).used_bytes == 10
+        assert await used_bytes(catalog, "b") == 10
 
         await catalog.modify_image(first, delete(delayed=False))
         blob = await samples.blob_of(catalog, "i/1")
@@ -84,7 +84,7 @@ class LedgerContract:
 
     async def test_a_refused_quota_leaves_nothing(self, catalog: Catalog) -> None:
         """Neither row, location, claim nor version; a limit below the usage allows releases."""
-        assert await catalog.set_limit("a", 15) == Account("a", 0, 15)
+        assert await limit_total(catalog, "a", 15) == account("a", own=limits(total=15))
         await samples.add_active(catalog, "i", 10)
         small = await catalog.add_image(samples.queued("j"))
         claim = samples.new_claim()
@@ -94,31 +94,33 @@ class LedgerContract:
 
         assert await catalog.get_image("j") == small
         assert set(await catalog.list_keys(samples.STORE)) == {"i/1"}
-        assert await catalog.get_account("a") == Account("a", 10, 15)
+        assert await catalog.get_account("a") == account("a", usage(10, images=2), limits(total=15))
         assert not await catalog.renew_leases([claim])
 
         await samples.act(catalog, "j", claim, begin_upload(samples.place("j/1", 5)))
         with pytest.raises(QuotaExceeded):
             await samples.act(catalog, "j", claim, reserve(6))
         assert (await samples.blob_of(catalog, "j/1")).size_bytes == 5
-        assert await catalog.get_account("a") == Account("a", 15, 15)
-        assert await catalog.set_limit("a", 1) == Account("a", 15, 1)
+        full = usage(15, images=2, uploads=1)
+        assert await catalog.get_account("a") == account("a", full, limits(total=15))
+        assert await limit_total(catalog, "a", 1) == account("a", full, limits(total=1))
         await catalog.modify_image("i", delete(delayed=False))
-        assert await catalog.set_limit("a", None) == Account("a", 5)
+        left = usage(5, images=1, uploads=1)
+        assert await limit_total(catalog, "a", None) == account("a", left, limits(total=None))
 
     async def test_bytes_follow_their_owner(self, catalog: Catalog) -> None:
         """An image with a new owner is charged to it; both accounts change at once."""
         await samples.add_active(catalog, "i", 10)
-        await catalog.set_limit("c", 9)
+        await limit_total(catalog, "c", 9)
 
         await catalog.modify_image("i", lambda image: replace(image, owner="b"))
-        assert await catalog.get_account("a") == Account("a")
-        assert await catalog.get_account("b") == Account("b", 10)
+        assert await catalog.get_account("a") == account("a")
+        assert await catalog.get_account("b") == account("b", usage(10, images=1))
 
         with pytest.raises(QuotaExceeded):
             await catalog.modify_image("i", lambda image: replace(image, owner="c"))
-        assert await catalog.get_account("b") == Account("b", 10)
-        assert await catalog.get_account("c") == Account("c", 0, 9)
+        assert await catalog.get_account("b") == account("b", usage(10, images=1))
+        assert await catalog.get_account("c") == account("c", own=limits(total=9))
 
 
 class FindingContract:

@@ -13,10 +13,10 @@ from contracts import catalog_samples as samples
 from contracts.catalog_audit import audit
 from contracts.catalog_comparison import ids
 from contracts.catalog_stress import StressClient, add_roots
-from imaged.core.errors import ClaimLost, ImageExists, QuotaExceeded
+from imaged.core.errors import ClaimLost, ImageExists
 from imaged.core.image import Image
 from imaged.core.task import cancel
-from imaged.core.uploading import begin_upload, store_data
+from imaged.core.uploading import store_data
 from imaged.ports.catalog import Catalog
 from support.sample_images import task
 
@@ -80,24 +80,6 @@ class RacesContract:
         await asyncio.gather(*[add(number) for number in range(CONCURRENT_CALLS)])
 
         assert given == await samples.all_images(catalog)
-
-    async def test_the_last_bytes_of_a_quota_are_given_once(self, catalog: Catalog) -> None:
-        """Of forty that want ten bytes each, seven fit into seventy-five."""
-        await catalog.set_limit("a", 75)
-        granted: list[int] = []
-
-        async def begin(number: int) -> None:
-            await catalog.add_image(samples.queued(str(number)))
-            began = samples.held_by(samples.new_claim(), begin_upload(samples.place(f"{number}/1")))
-            with suppress(QuotaExceeded):
-                await catalog.modify_image(str(number), began)
-                granted.append(number)
-
-        await asyncio.gather(*[begin(number) for number in range(40)])
-
-        assert len(granted) == 7
-        assert (await catalog.get_account("a")).used_bytes == 70
-        assert set(await catalog.list_keys(samples.STORE)) == {f"{number}/1" for number in granted}
 
     async def test_a_claim_is_finished_once(self, catalog: Catalog) -> None:
         """Of many that finish the same work, one succeeds."""

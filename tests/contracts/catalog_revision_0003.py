@@ -40,8 +40,10 @@ from imaged.core.errors import ImageExists, ImageNotFound
 from imaged.core.image import BrokenUpload, Content, Failure, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.query import ImageQuery, TaskQuery
+from imaged.core.quota import Resource
 from imaged.core.task import Progress, TaskStatus, claim_task, finish_task
 from imaged.core.uploading import begin_attempt, begin_import, store_data, write_to
+from support.quotas import limits
 from support.sample_images import task
 
 DUMPS = Path(__file__).parent
@@ -150,7 +152,7 @@ class Revision0003Contract:
             expired, unfinished = [await blob_of(catalog, f"{i}/1") for i in ("expired", "saving")]
             await audit(catalog)
 
-        assert (account.used_bytes, account.limit_bytes) == (100, 1000)
+        assert (account.usage[Resource.TOTAL], account.limits) == (100, limits(total=1000))
         assert (found.id, found.version, found.troubles) == ("node-1", "0.1.0", ())
         assert (expired.failures, expired.last_error) == (1, "the disk is away")
         assert unfinished.upload_id == "upload-1"

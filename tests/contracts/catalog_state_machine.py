@@ -33,6 +33,7 @@ from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
 from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.image import Change, Image
 from imaged.core.query import TaskQuery
+from imaged.core.quota import Resource
 from imaged.core.summary import Instance
 from imaged.core.task import (
     Progress,
@@ -55,7 +56,7 @@ OWNERS = st.sampled_from(["a", "b"])
 SIZES = st.integers(0, 40)
 LEASES = st.sampled_from([samples.NO_DELAY, samples.AN_HOUR])
 TASK_TYPES = ["import", "verify"]
-LIMITS = st.sampled_from([None, 0, 30, 100])
+LIMITS = st.sampled_from([None, 0, 2, 30, 100])
 
 machine_settings = settings(
     max_examples=15,
@@ -278,10 +279,15 @@ class CatalogMachine(RuleBasedStateMachine):
         """Unregister, also an unknown one."""
         self._both(lambda catalog: catalog.unregister_instance(InstanceId(name)))
 
-    @rule(owner=OWNERS, limit_bytes=LIMITS)
-    def limit(self, owner: str, limit_bytes: int | None) -> None:
-        """A higher or lower quota."""
-        self._both(lambda catalog: catalog.set_limit(owner, limit_bytes))
+    @rule(owner=OWNERS, resource=st.sampled_from(Resource), limit=LIMITS)
+    def limit(self, owner: str, resource: Resource, limit: int | None) -> None:
+        """A higher or lower limit; None: unlimited."""
+        self._both(lambda catalog: catalog.set_limits(owner, {resource: limit}))
+
+    @rule(owner=OWNERS, resources=st.sets(st.sampled_from(Resource)))
+    def reset_limits(self, owner: str, resources: set[Resource]) -> None:
+        """The defaults again."""
+        self._both(lambda catalog: catalog.set_limits(owner, {}, resources))
 
     @rule(key=st.sampled_from(["i/1", "j/2", "stray"]))
     def find_stray(self, key: str) -> None:

@@ -13,6 +13,7 @@ from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.query import TaskQuery
 from imaged.core.task import Progress, cancel, claim_task, finish_task, give_back_task
 from imaged.ports.catalog import Catalog
+from support.quotas import limit_total
 from support.sample_images import draft, task
 
 ROOTS = tuple(f"root{number}" for number in range(12))
@@ -22,7 +23,7 @@ LIMIT_BYTES = 600  # of owner a: reached now and then
 
 async def add_roots(catalog: Catalog) -> None:
     """The images that all clients clone, delete and restore."""
-    await catalog.set_limit("a", LIMIT_BYTES)
+    await limit_total(catalog, "a", LIMIT_BYTES)
     for image_id in ROOTS:
         await samples.add_active(catalog, image_id, owner="b")
 

@@ -51,6 +51,7 @@ from imaged.core.task import (
 )
 from imaged.ports.catalog import Catalog
 from imaged.ports.image_catalog import LapsedClaim
+from support.quotas import used_bytes
 from support.sample_images import attempt_at, draft, task
 from support.waiting import until
 
@@ -352,7 +353,7 @@ class WritingTasksContract:
         assert own.last_failure is not None
         assert own.last_failure.reason == "enough"
         assert not await catalog.renew_leases(claims.values())
-        assert (await catalog.get_account("a")).used_bytes == 0
+        assert await used_bytes(catalog, "a") == 0
         await audit(catalog)
 
     async def test_a_lost_attempt_leaves_the_task_to_others(self, catalog: Catalog) -> None:

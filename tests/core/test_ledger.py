@@ -1,4 +1,4 @@
-"""What follows from a change: rules 1 to 6 of the ledger, each by itself."""
+"""What follows from a change: rules 1 to 5 of the ledger, each by itself."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from hypothesis import strategies as st
 
 from imaged.core.blob import Blob, BlobState, doom
 from imaged.core.deletion import delete, expire, restore
-from imaged.core.errors import BlobGone, QuotaExceeded
+from imaged.core.errors import BlobGone
 from imaged.core.image import Image
 from imaged.core.ledger import (
-    Account,
     StrayLimits,
     block_checksums_of,
-    charge,
-    charges,
     created,
     doomed_stray,
     settle,
@@ -229,69 +226,6 @@ def test_a_stray_is_doomed_without_an_owner() -> None:
     assert doomed_stray(location(), LATER) == doom(WRITING, LATER, awaited_by=None)
 
 
-# rule 5: the holder of bytes is charged for them
-
-CHARGES = [
-    (queued(), saving(), {"p1": 100}),
-    (queued(), uploading(), {"p1": 100}),
-    (saving(), reserve(5000)(saving(), claim()), {"p1": 4900}),
-    (saving(), store_data(content(70))(saving(), claim()), {"p1": -30}),
-    (importing(staged()), attempting(), {}),
-    (attempting(), reserve(130)(attempting(), claim()), {"p1": 30}),
-    (attempting(), store_data(content(70))(attempting(), claim()), {"p1": -30}),
-    (attempting(), give_back(claim(), REASON, final=True)(attempting()), {}),
-    (queued("clone"), clone(), {"p1": 100}),
-    (saving(), give_back(claim(), REASON, final=False)(saving()), {"p1": -100}),
-    (active(), delete(delayed=False)(active()), {"p1": -100}),
-    (active(), pending_delete(), {}),
-    (pending_delete(), restore(pending_delete()), {}),
-    (pending_delete(), expire(pending_delete())(pending_delete()), {"p1": -100}),
-    (active(), replace(active(), owner="p2"), {"p1": -100, "p2": 100}),
-    (queued(), replace(queued(), owner="p2"), {}),
-    (active(), replace(active(), name="new"), {}),
-]
-
-
-@pytest.mark.parametrize(("before", "after", "expected"), CHARGES)
-@pytest.mark.rule("ledger.4")
-def test_each_blob_is_charged_to_its_project(
-    before: Image, after: Image, expected: dict[str, int]
-) -> None:
-    """Accounts change by the difference of what is held."""
-    assert charges(before, after) == expected
-
-
-def test_accounts_are_locked_in_one_order() -> None:
-    """By name, in either direction."""
-    there, back = replace(active(), owner="a"), replace(active(), owner="b")
-
-    assert list(charges(there, back)) == ["a", "b"]
-    assert list(charges(back, there)) == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("used", "limit", "more", "now_used"),
-    [
-        (0, None, 10**15, 10**15),
-        (90, 100, 10, 100),
-        (100, 100, 0, 100),
-        (200, 100, -50, 150),
-        (200, 100, 0, 200),
-        (10, 0, -10, 0),
-    ],
-)
-def test_charges_within_the_limit(used: int, limit: int | None, more: int, now_used: int) -> None:
-    """Up to the limit, and always downwards, also from above it."""
-    assert charge(Account("p1", used, limit), more) == Account("p1", now_used, limit)
-
-
-@pytest.mark.parametrize(("used", "limit", "more"), [(90, 100, 11), (200, 100, 1), (0, 0, 1)])
-def test_charges_beyond_the_limit(used: int, limit: int, more: int) -> None:
-    """One byte too many is refused."""
-    with pytest.raises(QuotaExceeded, match="p1"):
-        charge(Account("p1", used, limit), more)
-
-
 # what is noted of every change
 
 
@@ -316,7 +250,7 @@ def test_a_new_failure_is_dated_once() -> None:
     assert named.last_failure == failed.last_failure
 
 
-# rule 6: the checksums of blocks come with what completes the bytes
+# rule 5: the checksums of blocks come with what completes the bytes
 
 
 def test_checksums_of_blocks_are_those_of_the_bytes_just_written() -> None:

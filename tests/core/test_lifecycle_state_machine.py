@@ -23,9 +23,6 @@ from imaged.core.edits import may_change_formats
 from imaged.core.errors import ImagedError
 from imaged.core.image import Change, ClaimedChange, Formats, Image, unless_formats_changed
 from imaged.core.ledger import (
-    Account,
-    charge,
-    charges,
     created,
     settle,
     settle_scrubbed,
@@ -33,7 +30,9 @@ from imaged.core.ledger import (
     without_ended_task,
 )
 from imaged.core.lifecycle import FAILURE_EVENTS, RESTORE_EVENTS, Status, event_between
+from imaged.core.quota import Account, Resource, charge, charges
 from imaged.core.task import TaskStatus, cancel
+from support.quotas import usage, usage_by_owner
 from support.sample_images import (
     LEASE,
     NOW,
@@ -48,7 +47,7 @@ from support.sample_images import (
 )
 
 OWNERS = ("p1", "p2")
-LIMIT_BYTES = 300
+LIMITS = usage(total=300, staged=150, images=5, uploads=3)
 SIZES = st.sampled_from([0, 1, 60, 100])
 
 
@@ -64,7 +63,7 @@ class Life(RuleBasedStateMachine):
         self.now = NOW
         self.stored: dict[str, Image] = {}
         self.blobs: dict[str, Blob] = {}
-        self.accounts = {owner: Account(owner, 0, LIMIT_BYTES) for owner in OWNERS}
+        self.accounts = {owner: Account(owner) for owner in OWNERS}
         self.doomed: set[str] = set()
         self.gone: set[str] = set()
         self.attempts = 0
@@ -83,8 +82,8 @@ class Life(RuleBasedStateMachine):
             rows = {key: self.blobs[key] for key in touched(before, after) if key in self.blobs}
             after, written = settle(before, after, rows, self.now)
             accounts = {
-                owner: charge(self.accounts[owner], more_bytes)
-                for owner, more_bytes in charges(before, after).items()
+                owner: charge(self.accounts[owner], more, LIMITS)
+                for owner, more in charges(before, after).items()
             }
         except ImagedError:
             return False
@@ -96,6 +95,16 @@ class Life(RuleBasedStateMachine):
         self.blobs |= {blob.key: blob for blob in written}
         self.accounts |= accounts
         return True
+
+    def add(self, image: Image) -> Any:
+        """Store a new image, if its project may have it; what the images bundle gets."""
+        try:
+            for owner, more in charges(None, image).items():
+                self.accounts[owner] = charge(self.accounts[owner], more, LIMITS)
+        except ImagedError:
+            return multiple()
+        self.stored[image.id] = created(image, self.now)
+        return image.id
 
     def begin(self, image_id: str, change: ClaimedChange) -> Any:
         """Claim an image, if it can be; what the work bundle gets."""
@@ -112,19 +121,16 @@ class Life(RuleBasedStateMachine):
     # what happens
 
     @rule(target=images, owner=st.sampled_from(OWNERS))
-    def create(self, owner: str) -> str:
+    def create(self, owner: str) -> Any:
         """A caller creates an image."""
-        image = created(queued(f"image-{len(self.stored)}", owner), self.now)
-        self.stored[image.id] = image
-        return image.id
+        return self.add(queued(f"image-{len(self.stored)}", owner))
 
     @rule(target=images, owner=st.sampled_from(OWNERS))
-    def asks_for_image(self, owner: str) -> str:
+    def asks_for_image(self, owner: str) -> Any:
         """A caller asks for a task that makes one."""
         name = f"image-{len(self.stored)}"
         made_by = task(f"task-{name}", type="import", owner=owner, max_attempts=2)
-        self.stored[name] = created(draft(name, owner, made_by), self.now)
-        return name
+        return self.add(draft(name, owner, made_by))
 
     @rule(target=work, image_id=images, size_bytes=SIZES)
     def begins_upload(self, image_id: str, size_bytes: int) -> Any:
@@ -294,9 +300,9 @@ class Life(RuleBasedStateMachine):
     def accounts_add_up(self) -> None:
         """Each project is charged for what its images hold, and never beyond its limit."""
         for owner, account in self.accounts.items():
-            mine = [image for image in self.stored.values() if image.owner == owner]
-            assert account.used_bytes == sum(image.charge_bytes for image in mine)
-            assert account.used_bytes <= LIMIT_BYTES
+            used = usage_by_owner(self.stored.values()).get(owner, usage())
+            assert account.usage == used
+            assert all(used[name] <= LIMITS[name] for name in Resource)
 
     @invariant()
     def claims_stand_where_they_may(self) -> None:
@@ -372,7 +378,7 @@ class Life(RuleBasedStateMachine):
 
         assert not self.blobs
         assert {image.status for image in self.stored.values()} <= {Status.DELETED}
-        assert all(account.used_bytes == 0 for account in self.accounts.values())
+        assert all(account.usage == usage() for account in self.accounts.values())
 
 
 Life.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -20,6 +20,7 @@ from imaged.daemon.container import ServiceContainer, read_counters
 from imaged.daemon.drivers import open_drivers
 from support.command import Workspace
 from support.faults import store_fails
+from support.quotas import limit_total
 from support.sample_images import task
 
 LOOKS = 5
@@ -42,8 +43,8 @@ async def until_asked(counts: Counter[str], what: str, times: int) -> None:
     ],
 )
 def test_jobs_of_roles(roles: list[Role], names: list[str]) -> None:
-    """Every instance takes work back, expires tasks and shortens the log of its catalog."""
-    assert job_names(roles) == ["reclaimer", "task_expiry", "checkpoint", *names]
+    """Every instance takes work back, expires tasks, shortens the log and recounts accounts."""
+    assert job_names(roles) == ["reclaimer", "task_expiry", "checkpoint", "accounts", *names]
 
 
 def test_a_duty_that_is_off_is_not_done_until_it_is_on() -> None:
@@ -115,7 +116,7 @@ def test_every_instance_cuts_a_long_log_off(roles: tuple[Role, ...], tmp_path: P
 
     async def scenario() -> None:
         async with open_drivers(config) as parts, anyio.create_task_group() as tasks:
-            await parts.catalog.set_limit("project", 1)
+            await limit_total(parts.catalog, "project", 1)
             assert parts.database.log_bytes
             assert isinstance(parts.database, SqliteDatabase)
             parts.database.settings = SqliteSettings(long_log_bytes=0)

@@ -38,6 +38,7 @@ ELSEWHERE_IS_HERE = {"https://images.example.net": "http://127.0.0.1:9292", "/sr
 #: Pages for root that can be typed too, with what must be there before.
 PLAYED: Mapping[str, Sequence[str]] = {
     "docs/how-to/authenticate.md": (),
+    "docs/how-to/limit-projects.md": (),
     "docs/how-to/let-web-pages-upload.md": (
         "imaged token --user ann --project web --role member > etc/tokens.toml",
     ),

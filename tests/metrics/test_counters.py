@@ -16,7 +16,6 @@ from imaged.core.errors import (
     ClientVanished,
     FormatRefused,
     ImageNotFound,
-    QuotaExceeded,
     StoreError,
     StoreFull,
     WriteDiscarded,
@@ -24,6 +23,7 @@ from imaged.core.errors import (
 from imaged.core.task import Task, cancel, pick_up, succeed, worker_lost, worker_stopped
 from imaged.metrics.operation_meters import CatalogMeter, DutyMeter, StoreMeters, TaskMeter
 from imaged.metrics.request_meters import Outcome, TransferMeter, outcome_of
+from support.quotas import refusal
 
 Values = Callable[..., float | None]
 
@@ -93,7 +93,7 @@ def test_what_is_the_catalogs_error(
         (None, Outcome.COMPLETED),
         (ClientVanished(), Outcome.BROKEN_OFF),
         (FormatRefused("no"), Outcome.REFUSED),
-        (QuotaExceeded("p"), Outcome.REFUSED),
+        (refusal(), Outcome.REFUSED),
         (StoreFull("local", "is full"), Outcome.FAILED),
         (CatalogError("no answer"), Outcome.FAILED),
         (ClaimLost(), Outcome.FAILED),

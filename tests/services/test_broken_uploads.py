@@ -28,6 +28,7 @@ from support.bodies import cut
 from support.cluster import Cluster
 from support.faults import catalog_fails, override_calls, store_fails
 from support.node import LEASE, RENEW_EVERY, A, FixedBlockBudget, Node
+from support.quotas import limit_total
 from support.settings import configured
 
 pytestmark = pytest.mark.anyio
@@ -158,14 +159,14 @@ async def test_uploads_broken_off_by_us_are_remembered(
     """A store that fails, a limit that is met: the client may have been in the middle of it."""
     await cluster.queued(A)
     most = CUT if failing == "length" else 10**6
-    await cluster.catalog.set_limit("p1", CUT if failing == "quota" else None)
+    await limit_total(cluster.catalog, "p1", CUT if failing == "quota" else None)
     near = override_calls(cluster.near, put=FailingPut(CUT)) if failing == "store" else None
 
     with pytest.raises(error):
         await cluster.node(
             near=near, stages=configured(IngestSettings, max_size_bytes=most)
         ).upload(A, cut(FILE, 7))
-    await cluster.catalog.set_limit("p1", None)
+    await limit_total(cluster.catalog, "p1", None)
 
     with pytest.raises(RetryMismatch):
         await cluster.node().upload(A, cut(FILE[CUT:], 7))

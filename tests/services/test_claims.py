@@ -31,6 +31,7 @@ from support.faults import (
     pause,
 )
 from support.node import LEASE, RENEW_EVERY, A, B
+from support.quotas import limit_total
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
@@ -47,7 +48,7 @@ async def test_a_refused_begin_gives_nothing_back(cluster: Cluster) -> None:
     """The image is not ours: one question, one refusal, and no row is left."""
     await cluster.active(A)
     await cluster.queued(B)
-    await cluster.catalog.set_limit("p1", len(BODY))
+    await limit_total(cluster.catalog, "p1", len(BODY))
     asked: list[str] = []
 
     async def watched(image_id: str, change: Change) -> Image:

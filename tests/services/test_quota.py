@@ -14,13 +14,14 @@ from support.bodies import BODY, send
 from support.cluster import Cluster
 from support.faults import override_calls
 from support.node import A, B
+from support.quotas import limit_total, used_bytes
 
 pytestmark = pytest.mark.anyio
 
 
 async def used(cluster: Cluster, owner: str = "p1") -> int:
     """What the ledger says that a project uses."""
-    return (await cluster.catalog.get_account(owner)).used_bytes
+    return await used_bytes(cluster.catalog, owner)
 
 
 @pytest.mark.rule("quotas.1", "quotas.3")
@@ -49,7 +50,7 @@ async def test_a_change_and_its_charge_are_one_transaction(cluster: Cluster) -> 
 @pytest.mark.rule("quotas.2")
 async def test_bytes_being_written_are_counted(cluster: Cluster) -> None:
     """The first upload reserves the room; what it does not need is free again."""
-    await cluster.catalog.set_limit("p1", 100)
+    await limit_total(cluster.catalog, "p1", 100)
     await cluster.queued(A)
     await cluster.queued(B)
     node = cluster.node()
@@ -82,7 +83,7 @@ async def test_a_body_of_unknown_length_reserves_ahead(cluster: Cluster) -> None
 @pytest.mark.rule("quotas.4")
 async def test_a_body_of_unknown_length_fits_exactly(cluster: Cluster) -> None:
     """Where there is no room to reserve ahead, it is reserved byte by byte."""
-    await cluster.catalog.set_limit("p1", 181)
+    await limit_total(cluster.catalog, "p1", 181)
     await cluster.queued(A)
     image = await cluster.node(slice_bytes=64).upload(A, send(chunks=20))
     assert image.status is Status.ACTIVE
@@ -92,7 +93,7 @@ async def test_a_body_of_unknown_length_fits_exactly(cluster: Cluster) -> None:
 @pytest.mark.rule("quotas.4")
 async def test_a_short_body_of_unknown_length_needs_no_room_ahead(cluster: Cluster) -> None:
     """A project with little left may still send little."""
-    await cluster.catalog.set_limit("p1", len(BODY))
+    await limit_total(cluster.catalog, "p1", len(BODY))
     await cluster.queued(A)
     assert (await cluster.node(slice_bytes=64).upload(A)).status is Status.ACTIVE
 
@@ -100,7 +101,7 @@ async def test_a_short_body_of_unknown_length_needs_no_room_ahead(cluster: Clust
 @pytest.mark.rule("quotas.3")
 async def test_a_body_that_outgrows_the_quota_is_stopped_and_given_back(cluster: Cluster) -> None:
     """Before bytes beyond the quota are written."""
-    await cluster.catalog.set_limit("p1", 200)
+    await limit_total(cluster.catalog, "p1", 200)
     await cluster.queued(A)
 
     with pytest.raises(QuotaExceeded):
@@ -115,7 +116,7 @@ async def test_a_body_that_outgrows_the_quota_is_stopped_and_given_back(cluster:
 @pytest.mark.rule("quotas.2")
 async def test_staged_bytes_and_what_is_made_of_them_count_once(cluster: Cluster) -> None:
     """An import of what is staged needs no more room than an upload of it."""
-    await cluster.catalog.set_limit("p1", len(BODY))
+    await limit_total(cluster.catalog, "p1", len(BODY))
     await cluster.queued(A)
     node = cluster.node(slice_bytes=0)
     await node.stage(A)

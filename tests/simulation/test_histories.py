@@ -32,6 +32,7 @@ from simulation.network import (
 )
 from simulation.simulated_cluster import QUOTA_BYTES, SimulatedCluster
 from support.node import RENEW_EVERY, FixedBlockBudget, Node
+from support.quotas import limit_total
 from support.settings import configured
 from support.virtual_time import seed_randomness
 
@@ -92,8 +93,8 @@ async def play(
     calm_seconds: float = QUIET_SECONDS,
 ) -> Counter[str]:
     """Let three nodes live in this world; return what the network did to them."""
-    for owner, limit_bytes in (("p1", QUOTA_BYTES), ("p2", None)):
-        await world.catalog.set_limit(owner, limit_bytes)
+    for owner, limit in (("p1", QUOTA_BYTES), ("p2", None)):
+        await limit_total(world.catalog, owner, limit)
     async with anyio.create_task_group() as tasks:
         network = Network(world.chance, tasks, late_begins=late_begins)
         for name in NODES:

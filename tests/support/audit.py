@@ -12,9 +12,11 @@ from collections.abc import Collection, Mapping
 from imaged.core.blob import Blob, BlobState
 from imaged.core.image import Image, Location
 from imaged.core.lifecycle import FAILURE_EVENTS, RESTORE_EVENTS, Status
+from imaged.core.quota import Account
 from imaged.core.task import TaskStatus
 from imaged.testing.memory_catalog import MemoryCatalog
 from imaged.testing.memory_store import MemoryStore
+from support.quotas import usage, usage_by_owner
 
 StoresByName = Mapping[str, MemoryStore]
 
@@ -137,12 +139,9 @@ def _audit_tasks(catalog: MemoryCatalog) -> None:
 
 
 def _audit_accounts(catalog: MemoryCatalog) -> None:
-    charges: Counter[str] = Counter()
-    for image in catalog.images.values():
-        charges[image.owner] += image.charge_bytes
-    for owner in charges.keys() | catalog.accounts.keys():
-        account = catalog.accounts.get(owner)
-        used_bytes = 0 if account is None else account.used_bytes
-        assert used_bytes == charges[owner], ("QUOTA", account, charges[owner])  # I9
-        if account is not None and account.limit_bytes is not None:
-            assert used_bytes <= account.limit_bytes, ("OVER QUOTA", account)  # I9
+    used = usage_by_owner(catalog.images.values())
+    for owner in used.keys() | catalog.accounts.keys():
+        account = catalog.accounts.get(owner, Account(owner))
+        assert account.usage == used.get(owner, usage()), ("QUOTA", account, used)  # I9
+        for name, limit in account.limits.items():
+            assert limit is None or account.usage[name] <= limit, ("OVER QUOTA", account)  # I9

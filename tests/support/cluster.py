@@ -23,6 +23,7 @@ from support.audit import audit
 from support.bodies import send
 from support.faults import Call, catalog_fails, from_nth, nth, override_call, override_calls
 from support.node import LEASE, Node, image_id
+from support.quotas import used_bytes
 from support.virtual_time import VirtualClock
 
 
@@ -195,7 +196,7 @@ class Cluster:
         await self.settle()
         assert not self.keys
         assert not self.catalog.blobs
-        assert (await self.catalog.get_account(image.owner)).used_bytes == 0
+        assert await used_bytes(self.catalog, image.owner) == 0
 
         await self.change(image_id, lambda image: replace(image, disk_format=disk_format))
         retry = Node("retry", self.catalog, self.stores())

@@ -29,6 +29,7 @@ TYPED_BY: Mapping[str, str] = {
     "docs/how-to/first-hour.md": MACHINE,
     "docs/how-to/import-images.md": "tests/interop/test_openstack.py",
     "docs/how-to/install.md": MACHINE,
+    "docs/how-to/limit-projects.md": HERE,
     "docs/how-to/let-web-pages-upload.md": HERE,
     "docs/how-to/monitor.md": MACHINE,
     "docs/how-to/move-a-store.md": MACHINE,

@@ -21,6 +21,7 @@ from imaged.api.cors import NO_CORS, CorsSettings
 from imaged.api.discovery import StoreFacts
 from imaged.api.images import V2_1, ImportCalls
 from imaged.api.monitoring import MetricsHandler
+from imaged.catalogs.project_limits import CatalogLimits
 from imaged.conversion.scratch import LocalScratch, ScratchSettings
 from imaged.core.block import TransferBudget
 from imaged.core.disk_format import FormatPolicy
@@ -36,6 +37,7 @@ from imaged.services.health import Health
 from imaged.services.images import Images, RecordLimits
 from imaged.services.ingest import RESERVE_AHEAD_BYTES
 from imaged.services.ingest_pipeline import IngestSettings
+from imaged.services.project_usage import ProjectUsage
 from imaged.services.scrubber import ScrubberSettings
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings
@@ -154,6 +156,7 @@ class Service(Node):
                 LocationImportService(self.task_service, self._located),
             ),
             health=self.health,
+            usage=ProjectUsage(catalog, CatalogLimits()),
         )
         self.app = build_app(
             api,

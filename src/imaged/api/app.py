@@ -22,11 +22,13 @@ from imaged.api.monitoring import METRICS_PATH, MetricsHandler, Probes
 from imaged.api.resource import CALLER_SCOPE_KEY, Links, Resource
 from imaged.api.schemas import TaskSchemas
 from imaged.api.tasks import TaskRecords
+from imaged.api.usage import UsageRecords
 from imaged.api.versions import announced_versions
 from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images
 from imaged.services.ingest import Ingester
+from imaged.services.project_usage import ProjectUsage
 from imaged.services.tasks.task_service import TaskService
 
 
@@ -49,6 +51,7 @@ class ApiServices:
     tasks: TaskService
     imports: ImportCalls
     health: Health
+    usage: ProjectUsage
 
 
 def build_app(
@@ -108,6 +111,7 @@ def paths(
         "/v2/info/import": Resource(GET=imports.tell),
         "/v2/info/stores": Resource(GET=known.list),
         "/v2/info/stores/detail": Resource(GET=known.detail),
+        "/v2/info/usage": Resource(GET=UsageRecords(services.usage).tell),
         "/v2/schemas/image": Resource(GET=schemas.show_image_schema),
         "/v2/schemas/images": Resource(GET=schemas.show_images_schema),
         "/v2/schemas/task": Resource(GET=task_schemas.show_task),

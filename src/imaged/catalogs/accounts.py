@@ -1,51 +1,165 @@
-"""Transactions about each project's usage and quota."""
+"""Transactions about the usage of each project, and the limits of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Integer,
+    bindparam,
+    case,
+    func,
+    select,
+    update,
+)
 
-from imaged.catalogs import dialects, rows
-from imaged.catalogs.tables import accounts
-from imaged.core import ledger
-from imaged.core.ledger import Account
+from imaged.catalogs import dialects
+from imaged.catalogs.account_tables import RESOURCE_COLUMNS, UNLIMITED_NUMBER, accounts
+from imaged.catalogs.rows import AnyRow, Values
+from imaged.catalogs.tables import STAGED, blobs, image_locations, images
+from imaged.core import quota
+from imaged.core.lifecycle import FAILURE_EVENTS, GONE, Status
+from imaged.core.quota import Account, Limits, LimitsOf, Recount, Resource, Usage
 
 _THIS = accounts.c.owner == bindparam("this")
+_AFTER: BindParameter[str] = bindparam("after")
 _READ = select(accounts).where(_THIS)
 _LOCK = _READ.with_for_update()
 _UPDATE = update(accounts).where(_THIS)
+_FIRST_PAGE = select(accounts).order_by(accounts.c.owner).limit(bindparam("most", type_=Integer))
+_NEXT_PAGE = _FIRST_PAGE.where(accounts.c.owner > _AFTER)
+
+#: Each is one lookup in an index, also among a million images.
+_FIRST_OWNERS = [select(func.min(table.c.owner)) for table in (accounts, images)]
+_NEXT_OWNERS = [
+    select(func.min(table.c.owner)).where(table.c.owner > _AFTER) for table in (accounts, images)
+]
+
+
+def _one_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return case((condition, 1), else_=0)
+
+
+def _has_status(statuses: Collection[Status]) -> ColumnElement[bool]:
+    return images.c.status.in_(sorted(status.value for status in statuses))
+
+
+def _bytes_where(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((condition, blobs.c.size_bytes), else_=0)), 0)
+
+
+_IS_STAGED = image_locations.c.position == STAGED
+_STAGED, _STORED = _bytes_where(_IS_STAGED), _bytes_where(~_IS_STAGED)
+_IS_EXPIRED = (images.c.status == Status.PENDING_DELETE.value) & images.c.deleted_from.is_(None)
+#: What each image of a project counts for: ``quota.usage_of`` in SQL.
+_USAGES = (
+    select(
+        case((_IS_EXPIRED, 0), (_STAGED > _STORED, _STAGED), else_=_STORED).label(Resource.TOTAL),
+        _STAGED.label(Resource.STAGED),
+        _one_if(~_has_status(GONE)).label(Resource.IMAGES),
+        _one_if(_has_status(FAILURE_EVENTS)).label(Resource.UPLOADS),
+    )
+    .outerjoin_from(images, image_locations, image_locations.c.image_id == images.c.id)
+    .outerjoin(blobs, blobs.c.key == image_locations.c.key)
+    .where(images.c.owner == bindparam("this"))
+    .group_by(images.c.id)
+    .subquery("usages")
+)
+_COUNT = select(*(func.coalesce(func.sum(_USAGES.c[name]), 0) for name in Resource))
 
 
 def get(db: Connection, owner: str) -> Account:
-    """Read an account; all zero if the project has no row."""
+    """Read an account; without usage and limits if the project has no row."""
     row = db.execute(_READ, {"this": owner}).first()
-    return Account(owner) if row is None else rows.account_of(row)
+    return Account(owner) if row is None else _account_of(row)
 
 
-def set_limit(db: Connection, owner: str, limit_bytes: int | None) -> Account:
-    """Set the quota of a project, in bytes."""
-    account = replace(_lock(db, owner), limit_bytes=limit_bytes)
+def list_page(db: Connection, after: str | None, limit: int) -> Sequence[Account]:
+    """Read the accounts of the next projects, by name."""
+    page = _FIRST_PAGE if after is None else _NEXT_PAGE
+    return [_account_of(row) for row in db.execute(page, {"after": after, "most": limit})]
+
+
+def set_limits(
+    db: Connection, owner: str, limits: Limits, reset: Collection[Resource] = ()
+) -> Account:
+    """Set limits of a project, and remove those to ``reset``."""
+    account = quota.with_limits(_lock(db, owner), limits, reset)
     _write(db, account)
     return account
 
 
-def charge(db: Connection, charges: Mapping[str, int]) -> None:
-    """Charge several owners, in the order of the mapping. Raises QuotaExceeded."""
-    for owner, more_bytes in charges.items():
-        _write(db, ledger.charge(_lock(db, owner), more_bytes))
+def charge(db: Connection, charges: Mapping[str, Usage], limits_of: LimitsOf) -> None:
+    """Charge several projects, in the order of the mapping. Raises QuotaExceeded, LimitsUnknown."""
+    for owner, more in charges.items():
+        account = _lock(db, owner)
+        _write(db, quota.charge(account, more, limits_of(account)))
+
+
+def recount_next(db: Connection, after: str | None) -> Recount | None:
+    """Compare the account of the next project with its images, in the state that ``db`` shows."""
+    statements = _FIRST_OWNERS if after is None else _NEXT_OWNERS
+    found = [db.execute(statement, {"after": after}).scalar() for statement in statements]
+    owners = [owner for owner in found if owner is not None]
+    return _recount(db, get(db, min(owners))) if owners else None
+
+
+def correct(db: Connection, owner: str) -> Recount:
+    """Write what the images of a project add up to into its account; returns it before that.
+
+    Every other change of these images waits for the lock of the account, or is committed already.
+    """
+    recount = _recount(db, _lock(db, owner))
+    if recount.is_wrong:
+        _write(db, Account(owner, recount.counted, recount.account.limits))
+    return recount
+
+
+def _recount(db: Connection, account: Account) -> Recount:
+    counts = db.execute(_COUNT, {"this": account.owner}).one()
+    return Recount(
+        account, {name: int(count) for name, count in zip(Resource, counts, strict=True)}
+    )
 
 
 def _lock(db: Connection, owner: str) -> Account:
     row = db.execute(_LOCK, {"this": owner}).first()
     if row is None:
-        fresh = {"owner": owner, "used_bytes": 0, "limit_bytes": None}
-        dialects.insert_or_ignore(db, accounts, fresh)
+        dialects.insert_or_ignore(db, accounts, {"owner": owner, **_values_of(Account(owner))})
         row = db.execute(_LOCK, {"this": owner}).one()
-    return rows.account_of(row)
+    return _account_of(row)
 
 
 def _write(db: Connection, account: Account) -> None:
-    values = {"used_bytes": account.used_bytes, "limit_bytes": account.limit_bytes}
-    db.execute(_UPDATE, {"this": account.owner, **values})
+    db.execute(_UPDATE, {"this": account.owner, **_values_of(account)})
+
+
+def _account_of(row: AnyRow) -> Account:
+    usage: dict[Resource, int] = {}
+    limits: dict[Resource, int | None] = {}
+    for name, columns in RESOURCE_COLUMNS.items():
+        usage[name] = getattr(row, columns.usage)
+        limit = getattr(row, columns.limit)
+        if limit is not None:
+            limits[name] = None if limit == UNLIMITED_NUMBER else limit
+    return Account(row.owner, usage, limits)
+
+
+def _values_of(account: Account) -> Values:
+    """The columns of the account's row, by name."""
+    values: dict[str, Any] = {}
+    for name, columns in RESOURCE_COLUMNS.items():
+        values[columns.usage] = account.usage[name]
+        values[columns.limit] = _limit_value(account.limits, name)
+    return values
+
+
+def _limit_value(limits: Limits, name: Resource) -> int | None:
+    if name not in limits:
+        return None
+    limit = limits[name]
+    return UNLIMITED_NUMBER if limit is None else limit

@@ -13,11 +13,12 @@ from sqlalchemy import Connection, Integer, bindparam, delete, insert, select
 from imaged.catalogs import accounts, blobs, dialects, image_rows, leases, rows, tables, task_rows
 from imaged.catalogs.dialects import Instant
 from imaged.catalogs.tables import images, tombstones
-from imaged.core import ledger
+from imaged.core import ledger, quota
 from imaged.core.errors import ImageExists
 from imaged.core.history import Actor
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
+from imaged.core.quota import LimitsOf
 
 _MOST = bindparam("most", type_=Integer)
 _LATEST = bindparam("latest", type_=Instant)
@@ -57,8 +58,10 @@ _ADD_TOMBSTONES = insert(tombstones)
 _TOMBSTONE = select(tombstones.c.id).where(tombstones.c.id == bindparam("this"))
 
 
-def add(db: Connection, image: Image, by: Actor) -> Image:
-    """Insert an image, with the task that is to make it, if there is one. Raises ImageExists.
+def add(db: Connection, limits_of: LimitsOf, image: Image, by: Actor) -> Image:
+    """Insert an image, with the task that is to make it, if there is one.
+
+    Raises ImageExists, QuotaExceeded, LimitsUnknown.
 
     The tombstone is checked after the insert, which waits for a concurrent purge.
     """
@@ -69,11 +72,14 @@ def add(db: Connection, image: Image, by: Actor) -> Image:
         raise ImageExists(image.id)
     image_rows.write_parts(db, Image(id=image.id, owner=image.owner), image)
     image_rows.write_entry(db, None, image, by)
+    accounts.charge(db, quota.charges(None, image), limits_of)
     task_rows.write(db, None, image.task, now)
     return image
 
 
-def modify(db: Connection, image_id: str, change: Change, by: Actor) -> tuple[Image, Image]:
+def modify(
+    db: Connection, limits_of: LimitsOf, image_id: str, change: Change, by: Actor
+) -> tuple[Image, Image]:
     """Apply a change to the image, and write its consequences and its history; returns it before
     and after, there with its task even if that has ended.
     """
@@ -86,7 +92,7 @@ def modify(db: Connection, image_id: str, change: Change, by: Actor) -> tuple[Im
     now = dialects.now(db)
     after, settled = ledger.settle(before, after, known, now)
     blobs.write(db, known, settled)
-    accounts.charge(db, ledger.charges(before, after))
+    accounts.charge(db, quota.charges(before, after), limits_of)
     image_rows.write(db, before, after, by)
     leases.move(db, before, after, now)
     task_rows.write(db, before.task, after.task, now)

@@ -14,7 +14,6 @@ from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.history import Actor, HistoryEntry
 from imaged.core.image import BrokenUpload, Content, Failure, Image, Location, Visibility
-from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task
 
@@ -115,11 +114,6 @@ def blob_of(row: AnyRow) -> Blob:
     """The blob of a row."""
     key, store, size_bytes, state, *others = (getattr(row, name) for name in _BLOB_COLUMNS)
     return Blob(key, store, size_bytes, BlobState(state), *others)
-
-
-def account_of(row: AnyRow) -> Account:
-    """The account of a row."""
-    return Account(row.owner, row.used_bytes, row.limit_bytes)
 
 
 def entry_values(image_id: str, entry: HistoryEntry) -> Values:

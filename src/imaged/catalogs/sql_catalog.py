@@ -14,7 +14,6 @@ from functools import partial
 from uuid import UUID
 
 from imaged.catalogs import (
-    accounts,
     blobs,
     clocks,
     image_pages,
@@ -28,25 +27,31 @@ from imaged.catalogs import (
 )
 from imaged.catalogs.change_log import ChangeLog, bound_actor
 from imaged.catalogs.database import Database
+from imaged.catalogs.sql_accounts import SqlAccounts
 from imaged.core import ledger
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import ClockMark, ClockReading
 from imaged.core.history import ImageHistory
 from imaged.core.image import Change, Image, Location
-from imaged.core.ledger import Account
 from imaged.core.place_marker import Place, PlaceKind
 from imaged.core.query import ImagePage, ImageQuery, TaskQuery
 from imaged.core.summary import Instance, Summary
 from imaged.core.task import Progress, Task, TaskChange
 from imaged.ports.image_catalog import LapsedClaim
+from imaged.ports.project_limits import ProjectLimits
 
 
-class SqlCatalog:
+class SqlCatalog(SqlAccounts):
     """Keeps the catalog in a database."""
 
-    def __init__(self, database: Database, change_log: ChangeLog | None = None) -> None:
-        self.database = database
+    def __init__(
+        self,
+        database: Database,
+        change_log: ChangeLog | None = None,
+        limits: ProjectLimits | None = None,
+    ) -> None:
+        super().__init__(database, limits)
         self._change_log = change_log or ChangeLog()
 
     async def close(self) -> None:
@@ -60,8 +65,8 @@ class SqlCatalog:
     # images
 
     async def add_image(self, image: Image) -> Image:
-        """Store a new image; returns it with its timestamps. Raises ImageExists."""
-        added = await self.database.write(partial(images.add, image=image, by=bound_actor()))
+        """Store a new image; returns it with its timestamps. Raises what the port says."""
+        added = await self.write_charged(partial(images.add, image=image, by=bound_actor()))
         self._change_log.image_changed(None, added)
         return added
 
@@ -81,7 +86,7 @@ class SqlCatalog:
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change and its consequences. Raises what the port says."""
         modify = partial(images.modify, image_id=image_id, change=change, by=bound_actor())
-        before, after = await self.database.write(modify)
+        before, after = await self.write_charged(modify)
         self._change_log.image_changed(before, after)
         return ledger.without_ended_task(after)
 
@@ -126,7 +131,7 @@ class SqlCatalog:
     async def modify_task(self, task_id: str, change: TaskChange) -> Task:
         """Apply a change. Raises what the port says."""
         modify = partial(tasks.modify, task_id=task_id, change=change, by=bound_actor())
-        changed = await self.database.write(modify)
+        changed = await self.write_charged(modify)
         if changed.image is not None:
             self._change_log.image_changed(*changed.image)
         else:
@@ -229,17 +234,6 @@ class SqlCatalog:
     async def list_attempts(self) -> Collection[UUID]:
         """The tokens of all claims."""
         return await self.database.read(leases.list_attempts)
-
-    # accounts
-
-    async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
-        """Set the quota of a project, in bytes; None: no limit."""
-        limit = partial(accounts.set_limit, owner=owner, limit_bytes=limit_bytes)
-        return await self.database.write(limit)
-
-    async def get_account(self, owner: str) -> Account:
-        """Return the usage and quota of a project."""
-        return await self.database.read(partial(accounts.get, owner=owner))
 
     # places
 

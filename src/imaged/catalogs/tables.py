@@ -8,7 +8,7 @@
             ├─── task_records                  of them, the one that writes the image
             └─── claims                        the image's claim and its lease, in one row
     task_records   tasks, with the claims of those that write no image
-    accounts       bytes held, by owner        tombstones     ids that are never used again
+    accounts       usage, by owner             tombstones     ids that are never used again
     instances      running processes           compatibility  the oldest revision that still fits
     clock          the last trusted time
     places         whose data is in the stores catalog_identity  one row: the catalog's id
@@ -42,7 +42,7 @@ from sqlalchemy import (
     text,
 )
 
-from imaged.catalogs import installation_tables, task_tables  # noqa: F401 - they are among them
+from imaged.catalogs import account_tables, installation_tables, task_tables  # noqa: F401 - they are among them
 from imaged.catalogs.dialects import TEXT, Duration, Instant, check_in, metadata, partial_index
 from imaged.core.blob import BlobState
 from imaged.core.image import Visibility
@@ -254,16 +254,6 @@ claims = Table(
     CheckConstraint("lease >= 0", name="lease_possible"),
     # find_lapsed
     Index("claims_until", "until"),
-)
-
-accounts = Table(
-    "accounts",
-    metadata,
-    Column("owner", TEXT, primary_key=True),
-    Column("used_bytes", BigInteger, nullable=False),
-    Column("limit_bytes", BigInteger),
-    CheckConstraint("used_bytes >= 0", name="used_possible"),
-    CheckConstraint("limit_bytes IS NULL OR limit_bytes >= 0", name="limit_possible"),
 )
 
 tombstones = Table("tombstones", metadata, Column("id", TEXT, primary_key=True))

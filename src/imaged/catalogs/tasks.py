@@ -34,6 +34,7 @@ from imaged.core.errors import ImageNotFound
 from imaged.core.history import Actor
 from imaged.core.image import Image
 from imaged.core.query import TaskQuery, task_sort_key
+from imaged.core.quota import LimitsOf
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
 from imaged.core.uploading import change_task
 
@@ -130,11 +131,13 @@ def count_unfinished(db: Connection, owner: str) -> int:
     return db.execute(_UNFINISHED, {"owner": owner}).scalar_one()
 
 
-def modify(db: Connection, task_id: str, change: TaskChange, by: Actor) -> ChangedTask:
+def modify(
+    db: Connection, limits_of: LimitsOf, task_id: str, change: TaskChange, by: Actor
+) -> ChangedTask:
     """Apply a change to the task; if it writes an image, with the consequences for that."""
     seen = task_rows.read(db, task_id)
     if seen.writes is not None and not seen.is_final and _is_in(db, seen.writes, task_id):
-        image = images.modify(db, seen.writes, change_task(change), by)
+        image = images.modify(db, limits_of, seen.writes, change_task(change), by)
         return ChangedTask(seen, task_rows.read(db, task_id), image)
     task_rows.lock(db, task_id)
     before = task_rows.read(db, task_id)

@@ -60,7 +60,7 @@ COMMAND_GROUPS: Mapping[str, Mapping[str, str]] = {
         "restore-backup": "Check a backup, and put it back.",
         "migrate": "Migrate the catalog to this version.",
         "adopt-store": "Adopt a folder or bucket for this catalog.",
-        "quota": "Show, or set, how many bytes a project may hold.",
+        "quota": "Show, or set, what projects may use.",
         "token": "Create a token, and its entry for the token file.",
         "completion": "Print the completion script for a shell.",
     },

@@ -12,10 +12,10 @@ from typing import TypeVar
 import anyio
 from structlog.contextvars import bound_contextvars
 
+from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.cli.options import configure_command_log
 from imaged.config import Config, load
 from imaged.daemon.drivers import Drivers, open_catalog, open_drivers
-from imaged.ports.catalog import Catalog
 
 T = TypeVar("T")
 Opened = TypeVar("Opened")
@@ -29,7 +29,10 @@ def run_with_drivers(
 
 
 def run_with_catalog(
-    file: Path | None, work: Callable[[Catalog, Config], Awaitable[T]], *, is_change: bool = False
+    file: Path | None,
+    work: Callable[[SqlCatalog, Config], Awaitable[T]],
+    *,
+    is_change: bool = False,
 ) -> T:
     """Run the work with an open catalog; return its result. ``is_change``: of images."""
     return _run(file, open_catalog, work, is_change=is_change)

@@ -129,8 +129,9 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "imaged adopt-store backups --kind exports": "a destination of exports",
     },
     "quota": {
-        "imaged quota web": "show what the project holds, and its limit",
-        "imaged quota web --limit 500GiB": "set the limit",
+        "imaged quota web": "what the project uses, and its limits",
+        "imaged quota web --total 500GiB --images 100": "set limits",
+        "imaged quota --full": "which projects have reached a limit",
     },
     "token": {
         "imaged token --user ann --project web": "for a member",

@@ -2,68 +2,202 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from imaged.cli.options import config_option, json_option, verbose_option
-from imaged.cli.output import print_json
-from imaged.units import approximate_size, parse_size
+from imaged.cli.options import config_option, json_option, no_trunc_option, verbose_option
+from imaged.cli.output import print_json, print_sentence
+from imaged.cli.tables import print_table
+from imaged.units import (
+    UNLIMITED,
+    approximate_size,
+    approximate_sizes,
+    parse_count_limit,
+    parse_size_limit,
+    pluralize,
+)
 
 if TYPE_CHECKING:
+    from imaged.catalogs.sql_catalog import SqlCatalog
     from imaged.config import Config
-    from imaged.core.ledger import Account
-    from imaged.ports.image_catalog import AccountCatalog
+    from imaged.core.quota import Account, Limits, Resource
 
-NO_LIMIT = "none"
+F = TypeVar("F", bound=Callable[..., Any])
+Quota = tuple["Account", "Limits"]  # and the limits that hold
+
+DEFAULT = "default"
+PAGE_LENGTH = 500  # accounts read at once
 
 
 class Limit(click.ParamType[int | str]):
-    """A size, or none."""
+    """A limit: a size or a number, ``unlimited``, or ``default``."""
 
-    name = "size"
+    name = "limit"
+
+    def __init__(self, parse: Callable[[object], int | None]) -> None:
+        self._parse = parse
 
     def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | str:
-        """Return the size in bytes, or NO_LIMIT."""
-        if value == NO_LIMIT:
-            return value
+        """Return the limit, UNLIMITED or DEFAULT."""
+        if value == DEFAULT:
+            return DEFAULT
         try:
-            return parse_size(value)
+            limit = self._parse(value)
         except ValueError as error:
-            self.fail(f"{error}, or {NO_LIMIT}", param, ctx)
+            self.fail(f'{error}, or "{DEFAULT}"', param, ctx)
+        return UNLIMITED if limit is None else limit
+
+
+def _size_option(name: str, what: str) -> Callable[[F], F]:
+    metavar = f"SIZE|{UNLIMITED}|{DEFAULT}"
+    return click.option(f"--{name}", metavar=metavar, type=Limit(parse_size_limit), help=what)
+
+
+def _count_option(name: str, what: str) -> Callable[[F], F]:
+    metavar = f"N|{UNLIMITED}|{DEFAULT}"
+    return click.option(f"--{name}", metavar=metavar, type=Limit(parse_count_limit), help=what)
 
 
 @click.command()
-@click.argument("project")
-@click.option("--limit", metavar="SIZE|none", type=Limit(), help="Set it, such as 500GiB.")
+@click.argument("project", required=False)
+@_size_option("total", "Limit the bytes that it stores or stages, such as 500GiB.")
+@_size_option("staged", "Limit the bytes that it stages.")
+@_count_option("images", "Limit the number of its images.")
+@_count_option("uploads", "Limit the number of its unfinished uploads and imports.")
+@click.option("--full", is_flag=True, help="List the projects that have reached a limit.")
 @config_option
+@no_trunc_option
 @verbose_option
 @json_option
-def quota(project: str, limit: int | str | None, file: Path | None, *, as_json: bool) -> None:
-    """Show how many bytes a project holds and may hold, or set it.
+def quota(
+    project: str | None,
+    file: Path | None,
+    *,
+    full: bool,
+    no_trunc: bool,
+    as_json: bool,
+    **limits: int | str | None,
+) -> None:
+    """Show what a project uses and may use, or set its limits; without PROJECT, list all projects.
 
-    Bytes count from the beginning of their upload until they are deleted, or can no longer be
-    restored. A limit below the used bytes deletes nothing; it refuses new bytes.
+    "default" removes a limit of the project, so that the one in [quotas] holds again. A limit below
+    the usage deletes nothing; it refuses what is new.
     """
+    asked = {name: limit for name, limit in limits.items() if limit is not None}
+    if project is None:
+        if asked:
+            raise click.UsageError("Name the project whose limits are to be set.")
+        _print_list(_read_all(file), only_full=full, as_json=as_json, is_folded=not no_trunc)
+    elif full:
+        raise click.UsageError("--full lists projects: do not name one.")
+    else:
+        account, held = _show_or_set(file, project, asked)
+        if as_json:
+            print_json(_facts(account, held))
+        else:
+            _print_one(account, held, is_folded=not no_trunc)
+
+
+def _show_or_set(file: Path | None, project: str, asked: Mapping[str, int | str]) -> Quota:
     from imaged.cli.context import run_with_catalog
+    from imaged.core.quota import Resource
+    from imaged.services.project_usage import ProjectUsage
 
-    async def show_or_set(catalog: AccountCatalog, _: Config) -> Account:
-        if limit is None:
-            return await catalog.get_account(project)
-        return await catalog.set_limit(project, limit if isinstance(limit, int) else None)
+    own = {
+        Resource(name): None if isinstance(limit, str) else limit
+        for name, limit in asked.items()
+        if limit != DEFAULT
+    }
+    reset = [Resource(name) for name, limit in asked.items() if limit == DEFAULT]
 
-    account = run_with_catalog(file, show_or_set)
+    async def show_or_set(catalog: SqlCatalog, _: Config) -> Quota:
+        if asked:
+            await catalog.set_limits(project, own, reset)
+        return await ProjectUsage(catalog, catalog.limits).read(project)
+
+    return run_with_catalog(file, show_or_set)
+
+
+def _read_all(file: Path | None) -> Sequence[Quota]:
+    from imaged.cli.context import run_with_catalog
+    from imaged.services.project_usage import ProjectUsage
+
+    async def read_all(catalog: SqlCatalog, _: Config) -> list[Quota]:
+        usage, found = ProjectUsage(catalog, catalog.limits), list[Quota]()
+        after: str | None = None
+        while page := await catalog.list_accounts(after, PAGE_LENGTH):
+            found += [(account, await usage.limits_of(account)) for account in page]
+            after = page[-1].owner
+        return found
+
+    return run_with_catalog(file, read_all)
+
+
+def _print_list(
+    quotas: Sequence[Quota], *, only_full: bool, as_json: bool, is_folded: bool
+) -> None:
+    from imaged.core.quota import Resource, full_resources
+
+    listed = [one for one in quotas if full_resources(*one)] if only_full else quotas
     if as_json:
-        print_json(
-            {
-                "project": project,
-                "used_bytes": account.used_bytes,
-                "limit_bytes": account.limit_bytes,
-            }
-        )
+        print_json({"projects": [_facts(*one) for one in listed]})
         return
-    allowed = "no limit" if account.limit_bytes is None else approximate_size(account.limit_bytes)
-    click.echo(f"{project}: {approximate_size(account.used_bytes)} used of {allowed}.")
+    rows = [
+        (account.owner, *(_used_of(name, account, limits) for name in Resource))
+        for account, limits in listed
+    ]
+    which = " at a limit" if only_full else ""
+    title = f"{pluralize(len(rows), 'project')}{which}"
+    print_table(title, ("project", *Resource), rows, is_folded=is_folded)
+
+
+def _print_one(account: Account, limits: Limits, *, is_folded: bool) -> None:
+    from imaged.core.quota import Resource
+
+    rows = [
+        (
+            name,
+            _text(name, account.usage[name]),
+            _text(name, limits[name]),
+            "the project" if name in account.limits else "the default",
+        )
+        for name in Resource
+    ]
+    columns = ("resource", "used", "limit", "is a limit of")
+    print_table(account.owner, columns, rows, is_folded=is_folded)
+    if account.is_unused:
+        print_sentence(
+            f"The project {account.owner!r} has nothing here, and no limits of its own. Is the "
+            "name right? All projects: imaged quota"
+        )
+
+
+def _used_of(name: Resource, account: Account, limits: Limits) -> str:
+    from imaged.core.quota import SIZES
+
+    used, limit = account.usage[name], limits[name]
+    if limit is None:
+        return _text(name, used)
+    return approximate_sizes(used, limit) if name in SIZES else f"{used} of {limit}"
+
+
+def _text(name: Resource, number: int | None) -> str:
+    from imaged.core.quota import SIZES
+
+    if number is None:
+        return UNLIMITED
+    return approximate_size(number) if name in SIZES else str(number)
+
+
+def _facts(account: Account, limits: Limits) -> dict[str, object]:
+    return {
+        "project": account.owner,
+        "usage": dict(account.usage),
+        "limits": {name: UNLIMITED if limit is None else limit for name, limit in limits.items()},
+        "own_limits": sorted(account.limits),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +12,24 @@ import click
 from imaged.cli import EXIT_PROBLEMS
 from imaged.cli.options import config_option, json_option, no_trunc_option, verbose_option
 from imaged.cli.output import print_failure, print_json, print_sentence
-from imaged.cli.tables import TextTable, print_tables
+from imaged.cli.tables import TextTable, print_table, print_tables
 from imaged.units import pluralize
 
 if TYPE_CHECKING:
+    from imaged.config import Config
+    from imaged.core.quota import Recount
+    from imaged.daemon.drivers import Drivers
     from imaged.services.reconciler import ReconcileReport
 
 
 @click.command()
 @config_option
 @verbose_option
-@click.option("--apply", is_flag=True, help="Doom the strays; without it, nothing is changed.")
+@click.option(
+    "--apply",
+    is_flag=True,
+    help="Doom strays and correct usage; without it, nothing is changed.",
+)
 @click.option(
     "--max-delete",
     metavar="N",
@@ -36,23 +44,29 @@ def reconcile(
     """Compare catalog and stores, in both directions.
 
     Bytes without a row in the catalog are strays: --apply dooms them, and the scrubber deletes
-    them after reconcile.quarantine. Missing bytes of images are listed.
+    them after reconcile.quarantine. Missing bytes of images are listed. The usage of projects is
+    compared with their images, too: --apply corrects it.
     """
     from imaged.cli.context import run_with_drivers
     from imaged.daemon.container import build_reconcile
+    from imaged.services.account_reconciler import AccountReconciler
 
-    report = run_with_drivers(
-        file,
-        lambda drivers, config: build_reconcile(drivers, config).run(
-            apply=apply, max_strays=max_delete
-        ),
-    )
+    async def compare(
+        drivers: Drivers, config: Config
+    ) -> tuple[ReconcileReport, Sequence[Recount]]:
+        reconciler = build_reconcile(drivers, config)
+        report = await reconciler.run(apply=apply, max_strays=max_delete)
+        return report, await AccountReconciler(drivers.catalog).run(apply=apply)
+
+    report, recounts = run_with_drivers(file, compare)
     if as_json:
-        print_json({**asdict(report), "braked": report.braked})
+        wrong = [_recount_facts(recount) for recount in recounts]
+        print_json({**asdict(report), "braked": report.braked, "wrong_accounts": wrong})
     else:
         _print(report, apply=apply, is_folded=not no_trunc)
-    is_braked = apply and report.braked
-    return EXIT_PROBLEMS if report.missing or report.failed or is_braked else 0
+        _print_recounts(recounts, apply=apply, is_folded=not no_trunc)
+    is_left = report.braked if apply else recounts
+    return EXIT_PROBLEMS if report.missing or report.failed or is_left else 0
 
 
 def _print(report: ReconcileReport, *, apply: bool, is_folded: bool) -> None:
@@ -81,3 +95,26 @@ def _print(report: ReconcileReport, *, apply: bool, is_folded: bool) -> None:
             "doomed there. Is catalog.url right, and was the catalog restored from a backup? To "
             f"delete them: imaged reconcile --apply --max-delete {len(report.strays)}"
         )
+
+
+def _print_recounts(recounts: Sequence[Recount], *, apply: bool, is_folded: bool) -> None:
+    if not recounts:
+        print_sentence("The usage of all projects is right.")
+        return
+    rows = [
+        (recount.account.owner, name, str(used), str(recount.counted[name]))
+        for recount in recounts
+        for name, used in recount.account.usage.items()
+        if used != recount.counted[name]
+    ]
+    title = f"The usage of {pluralize(len(recounts), 'project')} was wrong"
+    print_table(title, ("project", "resource", "usage", "of its images"), rows, is_folded=is_folded)
+    print_sentence("It is corrected." if apply else "Nothing was changed. --apply corrects it.")
+
+
+def _recount_facts(recount: Recount) -> dict[str, object]:
+    return {
+        "project": recount.account.owner,
+        "usage": dict(recount.account.usage),
+        "counted": dict(recount.counted),
+    }

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from imaged.config.api import ApiSection
 from imaged.config.auth import AuthSection
 from imaged.config.images import DownloadsSection, ReconcileSection, ScrubberSection, UploadsSection
+from imaged.config.quotas import QuotasSection
 from imaged.config.sections import (
     BackupSection,
     CatalogSection,
@@ -43,6 +44,7 @@ class Config:
     stores: StoresSection
     uploads: UploadsSection
     downloads: DownloadsSection
+    quotas: QuotasSection
     scrubber: ScrubberSection
     reconcile: ReconcileSection
     tasks: TasksSection

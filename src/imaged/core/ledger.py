@@ -1,4 +1,4 @@
-"""Derives from a change of an image the changes of its blobs and of the owners' accounts.
+"""Derives from a change of an image the changes of its blobs.
 
 A catalog runs a change and then asks this module what else to write in the same transaction. So
 drivers contain no rules, rules contain no SQL, and no change can omit the ledger.
@@ -7,16 +7,14 @@ Rule 1: an image holds its bytes until it is emptied or expired; deletion is not
 Rule 2: bytes that no image holds are doomed, and doomed is final.
 Rule 3: bytes whose writer may still be active are due only when its lease must have expired.
 Rule 4: the record of an expired image is removed with its last bytes, not before.
-Rule 5: the owner of an image is charged for its bytes, from before the first byte.
-Rule 6: the block checksums of a blob are stored by the change that completes it.
-Rule 7: blobs without a row are deleted only if they are few. A few are left by double faults; many
+Rule 5: the block checksums of a blob are stored by the change that completes it.
+Rule 6: blobs without a row are deleted only if they are few. A few are left by double faults; many
 indicate that the catalog does not match the store: it is new, restored from an old backup, or the
 wrong one. Then the blobs are images.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -24,19 +22,10 @@ from datetime import datetime, timedelta
 from imaged.core import task as task_rules
 from imaged.core.blob import Blob, BlobState, doom
 from imaged.core.deletion import lose_location
-from imaged.core.errors import BlobGone, QuotaExceeded
+from imaged.core.errors import BlobGone
 from imaged.core.history import starts_staging
 from imaged.core.image import Image, Location
 from imaged.core.task import Task
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """The bytes that a project holds, and its limit."""
-
-    owner: str
-    used_bytes: int = 0
-    limit_bytes: int | None = None  # None: no limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,21 +70,6 @@ def settle(
         if rows[key].state is not BlobState.DOOMED:  # another image still holds them
             after = lose_location(after, key)
     return stamp(before, after, now), list(rows.values())
-
-
-def charges(before: Image, after: Image) -> dict[str, int]:
-    """The change of each account in bytes, in the order in which all transactions lock them."""
-    more = Counter({after.owner: after.charge_bytes})
-    more[before.owner] -= before.charge_bytes
-    return {owner: more[owner] for owner in sorted(more) if more[owner]}
-
-
-def charge(account: Account, more_bytes: int) -> Account:
-    """The account after the change. Raises QuotaExceeded; a decrease is always possible."""
-    used = account.used_bytes + more_bytes
-    if more_bytes > 0 and account.limit_bytes is not None and used > account.limit_bytes:
-        raise QuotaExceeded(account.owner)
-    return replace(account, used_bytes=used)
 
 
 def block_checksums_of(after: Image) -> dict[str, bytes]:

@@ -64,7 +64,7 @@ class PeriodicJob:
 
 def job_names(roles: Collection[Role]) -> Sequence[str]:
     """Return the names of the jobs of an instance with these roles."""
-    names = ["reclaimer", "task_expiry", "checkpoint"]
+    names = ["reclaimer", "task_expiry", "checkpoint", "accounts"]
     if {"scrubber", "tasks"} & {*roles}:
         names.append("sweeper")  # task instances too: each machine has its own scratch folder
     if "scrubber" in roles:
@@ -83,6 +83,7 @@ def job_intervals(
         "sweeper": config.scrubber.every,
         "scrubber": config.scrubber.every,
         "reconcile": config.reconcile.every,
+        "accounts": config.reconcile.every,
     }
     return {name: every[name] for name in job_names(config.daemon.roles)}
 
@@ -103,6 +104,7 @@ class BackgroundJobs:
             "sweeper": services.sweeper.run_due,
             "scrubber": services.scrubber.run_due,
             "reconcile": services.reconcile.run_due,
+            "accounts": services.accounts.run_due,
         }
 
         def interval_of(name: str) -> Interval:

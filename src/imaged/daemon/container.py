@@ -26,6 +26,7 @@ from imaged.lanes import BackgroundLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.meter import Meter, ignore_measurement
 from imaged.process import read_uptime
+from imaged.services.account_reconciler import AccountReconciler
 from imaged.services.claims import Claims
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
@@ -33,6 +34,7 @@ from imaged.services.health import Health, Heartbeat
 from imaged.services.images import Images
 from imaged.services.ingest import Ingester
 from imaged.services.periodic import ItemBackoff, Wakeup, run_all_steps
+from imaged.services.project_usage import ProjectUsage
 from imaged.services.reclaimer import LeaseReclaimer
 from imaged.services.reconciler import StoreReconciler
 from imaged.services.scrubber import BlobScrubber
@@ -139,6 +141,9 @@ class ServiceContainer:
         )
         self.scrubber = build_scrubber(drivers, config, self.clock)
         self.reconcile = build_reconcile(drivers, config)
+        self.accounts = AccountReconciler(catalog)
+        self.limits = drivers.limits
+        self.usage = ProjectUsage(catalog, self.limits)
         make_ingest = partial(
             Ingester,
             catalog,
@@ -253,6 +258,7 @@ class ServiceContainer:
         self.images.settings = self.scrubber.settings = settings.scrubber_settings(config)
         self.clock.max_step = config.scrubber.max_clock_step
         self.clock.longest_delay = settings.longest_delay(config)
+        self.limits.defaults = settings.default_limits(config)
         self.images.limits = settings.record_limits(config)
         self.reconcile.settings = settings.reconcile_settings(config)
         self.claims.kill_uploads = self.reclaimer.kill_uploads = settings.kills_uploads(config)

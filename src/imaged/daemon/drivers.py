@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from imaged.catalogs import connect
 from imaged.catalogs.change_log import ChangeLog
 from imaged.catalogs.database import Database, MeteredDatabase
+from imaged.catalogs.project_limits import CatalogLimits
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.config import Config
 from imaged.core.errors import CatalogMissing, MarkerRefused
@@ -25,6 +26,7 @@ from imaged.ports.catalog import Catalog
 from imaged.ports.export import Destination
 from imaged.ports.meter import Meter
 from imaged.ports.place import MarkedPlace
+from imaged.ports.project_limits import ProjectLimits
 from imaged.ports.store import Store, Stores
 from imaged.services.marked_places import BLOB_SAMPLE_SIZE, MarkedDestination, PlaceRegistry
 from imaged.telemetry.outages import watch_catalog, watch_store
@@ -42,6 +44,7 @@ class Drivers:
     stores: Stores
     database: Database  # behind the catalog
     destinations: Mapping[str, Destination]  # of exports
+    limits: ProjectLimits  # that the catalog charges projects against
     places: PlaceRegistry
 
 
@@ -73,6 +76,7 @@ async def open_drivers(
                 name: MarkedDestination(destination, destination.place, places)
                 for name, destination in destinations.items()
             },
+            catalog.limits,
             places,
         )
 
@@ -93,10 +97,11 @@ async def open_catalog(
     if connect.is_missing(config.catalog.url):
         await require_empty_stores(config)
     catalog = await connect.open_catalog(config.catalog.url, settings.password_file(config))
+    catalog.limits = limits = CatalogLimits(settings.default_limits(config))
     if instruments is not None:
         meter = watch_catalog(instruments.catalog) if logs_outages else instruments.catalog
         measured = MeteredDatabase(catalog.database, meter)
-        catalog = SqlCatalog(measured, ChangeLog(instruments.tasks.changed))
+        catalog = SqlCatalog(measured, ChangeLog(instruments.tasks.changed), limits)
     try:
         yield catalog
     finally:

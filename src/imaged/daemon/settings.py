@@ -22,6 +22,7 @@ from imaged.conversion.scratch import ScratchSettings
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import StoreKeyUnreadable
 from imaged.core.ledger import StrayLimits
+from imaged.core.quota import Limits, Resource
 from imaged.core.secret import Secret
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.server.settings import ConnectionSettings, MinimumRate, TcpAddress
@@ -92,6 +93,11 @@ def record_limits(config: Config) -> RecordLimits:
 def password_file(config: Config) -> Path | None:
     """The file with the password of the catalog's role, if configured."""
     return _path(config.catalog.password_file)
+
+
+def default_limits(config: Config) -> Limits:
+    """Limits of projects without limits of their own."""
+    return {resource: getattr(config.quotas, resource.value) for resource in Resource}
 
 
 def claim_settings(config: Config) -> ClaimSettings:

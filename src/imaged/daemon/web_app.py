@@ -86,6 +86,7 @@ class WebApp:
             tasks=services.task_service,
             imports=ImportCalls(uploads, services.imports, services.locations),
             health=services.health,
+            usage=services.usage,
         )
         stated = ApiSettings(
             config.api.public_url, settings.store_facts(config), settings.cors_settings(config)

@@ -15,8 +15,8 @@ from imaged.core.blob import Blob
 from imaged.core.claim import Claim
 from imaged.core.history import ImageHistory
 from imaged.core.image import Change, Image, Location
-from imaged.core.ledger import Account
 from imaged.core.query import ImagePage, ImageQuery, TaskQuery
+from imaged.core.quota import Account, Limits, Recount, Resource
 from imaged.core.task import Progress, Task, TaskChange
 
 
@@ -26,7 +26,7 @@ class ImageCatalog(Protocol):
     async def add_image(self, image: Image) -> Image:
         """Store a new image, dated by ``ledger.created``, and return it; a draft includes its task.
 
-        Raises ImageExists, also for the id of a tombstone.
+        Raises ImageExists, also for the id of a tombstone; QuotaExceeded.
         """
         ...
 
@@ -254,12 +254,30 @@ class LeaseCatalog(Protocol):
 
 
 class AccountCatalog(Protocol):
-    """The usage and quota of each project."""
+    """The usage of each project, and the limits of its own."""
 
-    async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
-        """Set the quota of a project in bytes; None: no limit."""
+    async def set_limits(
+        self, owner: str, limits: Limits, reset: Collection[Resource] = ()
+    ) -> Account:
+        """Set these limits of a project; for those to ``reset`` the defaults hold again."""
         ...
 
     async def get_account(self, owner: str) -> Account:
-        """Return usage and quota of a project; all zero if it is unknown."""
+        """Return the account of a project; without any usage or limit if it is unknown."""
+        ...
+
+    async def list_accounts(self, after: str | None, limit: int) -> Sequence[Account]:
+        """The accounts of the next projects by name, ``limit`` at most. ``after``: the last one."""
+        ...
+
+    async def recount_next(self, after: str | None) -> Recount | None:
+        """Compare the account of the next project by name with its images, in one state of the
+        catalog; None if there is none.
+        """
+        ...
+
+    async def correct_account(self, owner: str) -> Recount:
+        """Compare the account of a project with its images, and correct it; ``account`` of the
+        answer is the one before that. Nothing that changes meanwhile is missed or counted twice.
+        """
         ...

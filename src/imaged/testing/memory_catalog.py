@@ -22,7 +22,6 @@ from imaged.core.clock import CLOCK_TOLERANCE, ClockMark, ClockReading, redate_b
 from imaged.core.errors import BlobGone
 from imaged.core.image import Image, Location
 from imaged.core.integrity import is_damaged, pages_of
-from imaged.core.ledger import Account
 from imaged.core.place_marker import Place, PlaceKind, warnings_of
 from imaged.core.summary import Instance, Summary
 from imaged.ports.image_catalog import LapsedClaim
@@ -170,20 +169,6 @@ class MemoryCatalog(MemoryTasks):
         """The tokens of all claims."""
         await checkpoint()
         return {claim.token for claim in self.leases}
-
-    # accounts
-
-    async def set_limit(self, owner: str, limit_bytes: int | None) -> Account:
-        """Set the quota of a project, in bytes; None: no limit."""
-        await checkpoint()
-        used_bytes = self._account(owner).used_bytes
-        self.accounts[owner] = Account(owner, used_bytes, limit_bytes)
-        return self.accounts[owner]
-
-    async def get_account(self, owner: str) -> Account:
-        """Return the usage and quota of a project."""
-        await checkpoint()
-        return self._account(owner)
 
     # places
 

@@ -18,7 +18,6 @@ from imaged.core.claim import Claim
 from imaged.core.errors import ImageExists, ImageNotFound, TaskNotFound
 from imaged.core.history import HISTORY_LIMIT, Actor, HistoryEntry, ImageHistory, entry_of
 from imaged.core.image import Change, Image
-from imaged.core.ledger import Account
 from imaged.core.lifecycle import Status
 from imaged.core.query import (
     ImagePage,
@@ -31,23 +30,23 @@ from imaged.core.query import (
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
 from imaged.core.uploading import change_task
 from imaged.ports.image_catalog import LapsedClaim
+from imaged.testing.memory_accounts import MemoryAccounts
 from imaged.testing.memory_timestamps import Clock
 
 T = TypeVar("T")
 MomentOf = Callable[[T], datetime | None]
 
 
-class MemoryImages:
+class MemoryImages(MemoryAccounts):
     """The records that one change of an image may write, and the calls for images."""
 
     def __init__(self, clock: Clock) -> None:
+        super().__init__()
         self._clock = clock
-        self.images: dict[str, Image] = {}
         self.history: dict[str, list[HistoryEntry]] = {}  # by the id of the image
         self.tombstones: set[str] = set()
         self.blobs: dict[str, Blob] = {}
         self.block_checksums: dict[str, bytes] = {}  # by the key of the blob
-        self.accounts: dict[str, Account] = {}
         self.tasks: dict[str, Task] = {}
         self.leases: dict[Claim, tuple[datetime, LapsedClaim]] = {}  # lapsed until then
 
@@ -56,7 +55,9 @@ class MemoryImages:
         await checkpoint()
         if image.id in self.images or image.id in self.tombstones:
             raise ImageExists(image.id)
-        image = self.images[image.id] = ledger.created(image, self._clock.now())
+        image = ledger.created(image, self._clock.now())
+        self._charge(None, image)
+        self.images[image.id] = image
         self._add_entry(None, image)
         if image.task is not None:
             self.tasks[image.task.id] = image.task
@@ -92,12 +93,8 @@ class MemoryImages:
         keys = ledger.touched(before, after)
         known = {key: self.blobs[key] for key in keys if key in self.blobs}
         after, rows = ledger.settle(before, after, known, now)
-        accounts = [
-            ledger.charge(self._account(owner), more_bytes)
-            for owner, more_bytes in ledger.charges(before, after).items()
-        ]
+        self._charge(before, after)
         self.blobs.update({blob.key: blob for blob in rows})
-        self.accounts.update({account.owner: account for account in accounts})
         if after.task is not None:
             self.tasks[after.task.id] = after.task
         self.block_checksums.update(ledger.block_checksums_of(after))
@@ -151,9 +148,6 @@ class MemoryImages:
 
     def _in(self, status: Status) -> list[Image]:
         return [image for image in self.images.values() if image.status is status]
-
-    def _account(self, owner: str) -> Account:
-        return self.accounts.get(owner, Account(owner))
 
     def _move_claim(
         self, before: Claim | None, after: Claim | None, held: Callable[[Claim], LapsedClaim]

@@ -38,6 +38,7 @@ from support.client import OCTETS, Client
 from support.daemon import Daemon
 from support.kill_harness.daemon import KillPoint, read_counts, write_kill_plan
 from support.ports import reserve_port
+from support.quotas import usage, usage_by_owner
 from support.task_client import TaskClient
 from support.waiting import until
 
@@ -200,9 +201,9 @@ class KillHarness:
             blob = await self.catalog.get_blob(key)
             if blob is None or blob.state is not BlobState.KEPT:
                 yield f"{blob}"
-        used = (await self.catalog.get_account("admin")).used_bytes
-        if used != sum(image.charge_bytes for image in images):
-            yield f"{used} bytes of the quota"
+        used = (await self.catalog.get_account("admin")).usage
+        if used != (expected := usage_by_owner(images).get("admin", usage())):
+            yield f"a usage of {used}, not {expected}"
         if attempts := await self.catalog.list_attempts():
             yield f"the claims {attempts}"
         if scratch := [path.name for path in self.worker.scratch.iterdir() if path.is_dir()]:

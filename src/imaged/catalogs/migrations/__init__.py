@@ -62,6 +62,7 @@ STEPS = (  # oldest first
     Step("0010", StepKind.EXPAND),
     Step("0011", StepKind.EXPAND),
     Step("0012", StepKind.EXPAND),
+    Step("0013", StepKind.EXPAND),
 )
 
 

@@ -199,14 +199,28 @@ class ClientVanished(ImagedError):
 
 
 class QuotaExceeded(ImagedError):
-    """The owner's quota has no room for the bytes."""
+    """A project has not enough left of a resource. ``resource``: total, staged, images, uploads."""
 
     http_status = 413
     remedy = (
-        "Delete images, or have the operator raise the quota (`imaged quota`). Deleted images "
-        "count until their bytes are gone."
+        "Do what the sentence says, or have the operator raise the limit that it names: "
+        "[limit projects](../how-to/limit-projects.md)."
     )
     sentence = (
-        "The quota of the project {} is used up; deleted images count until their bytes are gone. "
-        "An operator shows and raises it by `imaged quota`."
+        "The project {} has a limit '{}' of {} {}: {} are used, and {} more are needed. {} An "
+        "operator can raise the limit."
     )
+
+    def __init__(
+        self,
+        project: str,
+        resource: str,
+        *,
+        used: int,
+        limit: int,
+        more: int,
+        unit: str,
+        advice: str,
+    ) -> None:
+        super().__init__(project, resource, limit, unit, used, more, advice)
+        self.resource = resource

@@ -30,6 +30,7 @@ from support.callers import ADMIN
 from support.cluster import Cluster
 from support.faults import catalog_fails, from_nth, nth, override_calls, pause, store_fails
 from support.node import LEASE, RENEW_EVERY, A, B, image_id
+from support.quotas import used_bytes
 from support.settings import configured
 
 pytestmark = pytest.mark.anyio
@@ -138,7 +139,7 @@ async def test_a_failure_keeps_what_was_staged(cluster: Cluster, why: str) -> No
     await cluster.settle()
     assert staged is not None
     assert cluster.keys == {staged.key}
-    assert (await cluster.catalog.get_account("p1")).used_bytes == len(BODY)
+    assert await used_bytes(cluster.catalog, "p1") == len(BODY)
 
     await cluster.change(A, lambda image: replace(image, disk_format="raw"))
     await cluster.node().ask_import(A)

@@ -16,7 +16,6 @@ from imaged.core.errors import (
     ImageNotFound,
     InvalidInput,
     InvalidTransition,
-    QuotaExceeded,
     TooMany,
 )
 from imaged.core.image import Image, Visibility
@@ -28,6 +27,7 @@ from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
 from support.faults import nth
 from support.node import A
+from support.quotas import limit_total, used_bytes
 from support.remote_service import URL, web_of
 
 pytestmark = pytest.mark.anyio
@@ -92,7 +92,7 @@ async def test_a_clone_costs_no_bytes(cluster: Cluster) -> None:
     source = await cluster.active(A)
     await cloned(cluster, ADMIN, owner="p2")
     assert cluster.keys == {source.locations[0].key}
-    assert (await cluster.catalog.get_account("p2")).used_bytes == len(BODY)
+    assert await used_bytes(cluster.catalog, "p2") == len(BODY)
     cluster.audit()
 
 
@@ -133,7 +133,7 @@ async def test_an_expired_image_does_not_wait_for_bytes_that_live_on(cluster: Cl
     await node.scrubber.run_due()
 
     assert (await cluster.image(A)).status is Status.DELETED
-    assert (await cluster.catalog.get_account("p1")).used_bytes == 0
+    assert await used_bytes(cluster.catalog, "p1") == 0
     cluster.audit()
 
 
@@ -141,9 +141,9 @@ async def test_an_expired_image_does_not_wait_for_bytes_that_live_on(cluster: Cl
 async def test_without_room_there_is_no_clone(cluster: Cluster) -> None:
     """The draft never was an image of a project."""
     await cluster.active(A)
-    await cluster.catalog.set_limit("p1", len(BODY))
+    await limit_total(cluster.catalog, "p1", len(BODY))
     task = await cluster.node().do_task("clone", {"image_id": A}, OWNER)
-    assert task.message == str(QuotaExceeded("p1"))
+    assert "The project p1 has a limit 'total' of" in str(task.message)
     (draft,) = [image for image in cluster.catalog.images.values() if image.id != A]
     assert (draft.status, draft.draft) == (Status.DELETED, True)
     cluster.audit()

@@ -9,7 +9,7 @@ import pytest
 
 from imaged.core.access import Caller
 from imaged.core.deletion import deactivate, delete
-from imaged.core.errors import BlobMissing, DataForbidden, ImageNotFound, QuotaExceeded, StoreError
+from imaged.core.errors import BlobMissing, DataForbidden, ImageNotFound, StoreError
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskStatus
@@ -20,6 +20,7 @@ from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
 from support.faults import nth, override_calls
 from support.node import A, Node
+from support.quotas import limit_total, used_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -97,12 +98,12 @@ async def test_a_clone_in_another_store(cluster: Cluster) -> None:
 
 async def test_without_room(cluster: Cluster) -> None:
     """The project's, before a byte is written; nothing is left."""
-    await cluster.catalog.set_limit("p1", len(BODY))
+    await limit_total(cluster.catalog, "p1", len(BODY))
     task = await clone_far(cluster)
-    assert task.message == str(QuotaExceeded("p1"))
+    assert "The project p1 has a limit 'total' of" in str(task.message)
     await cluster.settle()
     assert not cluster.far.blobs
-    assert (await cluster.catalog.get_account("p1")).used_bytes == len(BODY)
+    assert await used_bytes(cluster.catalog, "p1") == len(BODY)
 
 
 async def test_a_deactivated_source(cluster: Cluster) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import pytest
 from structlog.testing import capture_logs
 
-from imaged.core.errors import QuotaExceeded
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
@@ -17,6 +16,7 @@ from support.callers import OWNER
 from support.cluster import Cluster
 from support.disk_images import qcow2
 from support.node import B
+from support.quotas import limit_total
 from support.remote_service import (
     REMOTE_BODY,
     REMOTE_HOST,
@@ -163,9 +163,9 @@ async def test_limits(cluster: Cluster) -> None:
     task = await fetch(cluster.node(web=web, stages=configured(IngestSettings, max_size_bytes=10)))
     assert task.message == "The data is larger than the limit of 10 bytes."
 
-    await cluster.catalog.set_limit("p1", len(REMOTE_BODY) - 1)
+    await limit_total(cluster.catalog, "p1", len(REMOTE_BODY) - 1)
     task = await fetch(cluster.node(web=web))
-    assert task.message == str(QuotaExceeded("p1"))
+    assert "The project p1 has a limit 'total' of" in str(task.message)
     await cluster.settle()
     assert not cluster.keys
 

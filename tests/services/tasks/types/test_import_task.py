@@ -8,7 +8,6 @@ import anyio
 import pytest
 
 from imaged.conversion.scratch import LocalScratch, ScratchSettings
-from imaged.core.errors import QuotaExceeded
 from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskStatus
@@ -22,6 +21,7 @@ from support.fake_converter import FakeConverter
 from support.inline_lane import InlineLane
 from support.memory_fetcher import MemoryFetcher
 from support.node import LEASE, Node
+from support.quotas import limit_total, used_bytes
 from support.virtual_time import elapsed
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def nothing_is_left(cluster: Cluster) -> None:
     await cluster.settle()
     assert not cluster.keys
     assert not cluster.catalog.blobs
-    assert (await cluster.catalog.get_account("p1")).used_bytes == 0
+    assert await used_bytes(cluster.catalog, "p1") == 0
     assert image_in(cluster).status is Status.DELETED
 
 
@@ -76,7 +76,7 @@ async def test_its_bytes_are_reserved_and_it_is_invisible(
 
     image, shown = image_in(cluster), await node.task_service.show(OWNER, task.id)
     assert (image.draft, image.status) == (True, Status.IMPORTING)
-    assert (await cluster.catalog.get_account("p1")).used_bytes == len(PAGE)
+    assert await used_bytes(cluster.catalog, "p1") == len(PAGE)
     assert shown.image_id is None
     assert shown.progress is not None
     assert (shown.progress.phase, shown.progress.total_bytes) == ("fetching", len(PAGE))
@@ -116,11 +116,11 @@ async def test_a_quota_that_is_used_up(
 ) -> None:
     """The sentence is that of uploads, and nothing is left."""
     web.says_size = says_size
-    await cluster.catalog.set_limit("p1", len(PAGE) - 1)
+    await limit_total(cluster.catalog, "p1", len(PAGE) - 1)
     node = node_on(cluster, web)
     task = await node.do_task("import", FIELDS, OWNER)
     assert task.status is TaskStatus.FAILURE
-    assert task.message == str(QuotaExceeded("p1"))
+    assert "The project p1 has a limit 'total' of" in str(task.message)
     await nothing_is_left(cluster)
 
 

@@ -14,6 +14,7 @@ from support.callers import OWNER
 from support.cluster import Cluster
 from support.memory_fetcher import MemoryFetcher
 from support.node import A, B
+from support.quotas import used_bytes
 from support.remote_service import (
     REMOTE_BODY,
     REMOTE_HOST,
@@ -64,7 +65,7 @@ async def test_an_unusable_answer(cluster: Cluster, record: Mapping[str, Any], w
     assert REMOTE_TOKEN not in message
     await cluster.settle()
     assert not cluster.keys
-    assert (await cluster.catalog.get_account("p1")).used_bytes == 0
+    assert await used_bytes(cluster.catalog, "p1") == 0
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"<html>", b'"\xff"', b'{"a":' * 100_000])
