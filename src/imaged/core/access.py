@@ -208,23 +208,27 @@ def history_as_seen_by(caller: Caller, history: ImageHistory) -> ImageHistory:
 def require_permitted(caller: Caller, rule: Rule, image: Image) -> Image:
     """Return the image, if the caller may make the call on it. Raises ImageNotFound, NotPermitted.
 
-    ``rule``: of a call on an image that exists.
+    ``rule``: of a call on an image that exists. As in Glance, a caller that may make a call need
+    not have the right to see the image; one that may not is told so only if it may see the image.
     """
+    _require_open(caller, image)
+    is_others = rule in _OWNERS_RULES and not is_owner(caller, image)
+    if _permits(caller, rule, image) and not is_others:
+        return image
     require_visible(caller, image)
-    if rule in _OWNERS_RULES and not is_owner(caller, image):
+    if is_others:
         require_change(caller)
         raise NotPermitted(f"The image {image.id} belongs to another project.")
-    if not _permits(caller, rule, image):
-        raise NotPermitted(why_not(caller, rule))
-    return image
+    raise NotPermitted(why_not(caller, rule))
 
 
 def require_readable(caller: Caller, image: Image) -> Image:
     """Return the image, if the caller may have its data. Raises ImageNotFound, DataForbidden,
     NotPermitted.
     """
-    require_visible(caller, image)
+    _require_open(caller, image)
     if image.status is Status.DEACTIVATED and not caller.is_admin:
+        require_visible(caller, image)
         raise DataForbidden
     return require_permitted(caller, Rule.DOWNLOAD_IMAGE, image)
 
@@ -271,6 +275,11 @@ def _is_open_to(caller: Caller, image: Image) -> bool:
     if is_owner(caller, image):
         return True
     return image.visibility in (Visibility.PUBLIC, Visibility.COMMUNITY)
+
+
+def _require_open(caller: Caller, image: Image) -> None:
+    if not _is_open_to(caller, image):
+        raise ImageNotFound(image.id)
 
 
 def _permits(caller: Caller, rule: Rule, image: Image) -> bool:
