@@ -14,11 +14,14 @@ from contracts.catalog import CatalogContract
 from contracts.catalog_errors import ErrorsContract
 from contracts.catalog_history import DamagedHistoryContract
 from contracts.catalog_lists import Fresh
+from contracts.catalog_quotas import LimitsToReadContract
 from contracts.catalog_state_machine import CatalogMachine, machine_settings
 from imaged.ports.catalog import Catalog
 
 
-class TestPostgresqlCatalog(CatalogContract, ErrorsContract, DamagedHistoryContract):
+class TestPostgresqlCatalog(
+    CatalogContract, ErrorsContract, DamagedHistoryContract, LimitsToReadContract
+):
     """The whole contract."""
 
     @pytest.fixture

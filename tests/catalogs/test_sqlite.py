@@ -19,6 +19,7 @@ from contracts.catalog_errors import ErrorsContract
 from contracts.catalog_files import opened
 from contracts.catalog_history import DamagedHistoryContract, actions_of, spoil
 from contracts.catalog_lists import Fresh
+from contracts.catalog_quotas import LimitsToReadContract
 from contracts.catalog_state_machine import CatalogMachine, machine_settings
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite.driver import migrate_once
@@ -33,7 +34,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class TestSqliteCatalog(CatalogContract, ErrorsContract, DamagedHistoryContract):
+class TestSqliteCatalog(
+    CatalogContract, ErrorsContract, DamagedHistoryContract, LimitsToReadContract
+):
     """The whole contract."""
 
     @pytest.fixture

@@ -17,8 +17,16 @@ from imaged.catalogs.account_tables import accounts
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.deletion import delete, restore
 from imaged.core.errors import QuotaExceeded
-from imaged.core.quota import Limits, Recount, Resource
-from imaged.core.uploading import begin_import, begin_staging, begin_upload, give_back, reserve
+from imaged.core.quota import UNLIMITED, Account, Limits, LimitsUnknown, Recount, Resource
+from imaged.core.uploading import (
+    begin_attempt,
+    begin_import,
+    begin_staging,
+    begin_upload,
+    give_back,
+    reserve,
+    write_to,
+)
 from imaged.ports.catalog import Catalog
 from imaged.testing.memory_catalog import MemoryCatalog
 from support.quotas import account, limits, usage
@@ -324,3 +332,58 @@ async def _count_done(catalog: Catalog, act: Act, names: list[str]) -> int:
         return False
 
     return sum(await asyncio.gather(*[ask(name) for name in names]))
+
+
+class LimitsToRead:
+    """Limits that are known only after they were read, as those of Keystone are."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.defaults: Limits = {**UNLIMITED, **limits}
+        self.known: set[str] = set()
+        self.reads: list[str] = []
+
+    def limits_of(self, account: Account) -> Limits:
+        """The same for all projects. Raises LimitsUnknown."""
+        if account.owner not in self.known:
+            raise LimitsUnknown(account.owner)
+        return self.defaults
+
+    async def read(self, project: str) -> None:
+        """Know them from now on."""
+        await asyncio.sleep(0)
+        self.reads.append(project)
+        self.known.add(project)
+
+
+class LimitsToReadContract:
+    """Changes wait for limits that have to be read, without a transaction that waits."""
+
+    async def test_limits_are_read_once_when_a_change_needs_them(self, catalog: SqlCatalog) -> None:
+        """Not for what shrinks or stays; and each change is made once."""
+        catalog.limits = read = LimitsToRead(limits(images=2))
+        await catalog.add_image(samples.queued("i"))
+        await samples.add_active(catalog, "j")
+        with pytest.raises(QuotaExceeded, match="limit 'images' of 2"):
+            await catalog.add_image(samples.queued("k"))
+        assert read.reads == ["a"]
+
+        read.known.clear()
+        await catalog.modify_image("i", samples.tag("t"))
+        await catalog.modify_image("i", delete(delayed=False))
+        assert read.reads == ["a"]
+        image = await catalog.modify_image("j", lambda image: replace(image, owner="b"))
+        assert (read.reads, image.version) == (["a", "b"], 3)
+        await audit(catalog)
+
+    async def test_a_task_that_makes_an_image(self, catalog: SqlCatalog) -> None:
+        """Its draft waits for the limits of its project, and so does what it begins."""
+        catalog.limits = read = LimitsToRead(limits(uploads=1))
+        await _ask_for_image(catalog, "i")
+        read.known.clear()
+        claim = samples.new_claim()
+        await samples.act(catalog, "new-i", claim, begin_attempt)
+        await samples.act(catalog, "new-i", claim, write_to(samples.place("i/1")))
+
+        assert read.reads == ["a", "a"]
+        assert (await catalog.get_account("a")).usage == usage(10, images=1, uploads=1)
+        await audit(catalog)

@@ -23,7 +23,7 @@ from imaged.catalogs.rows import AnyRow, Values
 from imaged.catalogs.tables import STAGED, blobs, image_locations, images
 from imaged.core import quota
 from imaged.core.lifecycle import FAILURE_EVENTS, GONE, Status
-from imaged.core.quota import Account, Limits, LimitsOf, Recount, Resource, Usage
+from imaged.core.quota import UNLIMITED, Account, Limits, LimitsOf, Recount, Resource, Usage
 
 _THIS = accounts.c.owner == bindparam("this")
 _AFTER: BindParameter[str] = bindparam("after")
@@ -97,7 +97,8 @@ def charge(db: Connection, charges: Mapping[str, Usage], limits_of: LimitsOf) ->
     """Charge several projects, in the order of the mapping. Raises QuotaExceeded, LimitsUnknown."""
     for owner, more in charges.items():
         account = _lock(db, owner)
-        _write(db, quota.charge(account, more, limits_of(account)))
+        limits = limits_of(account) if quota.grows(more) else UNLIMITED
+        _write(db, quota.charge(account, more, limits))
 
 
 def recount_next(db: Connection, after: str | None) -> Recount | None:

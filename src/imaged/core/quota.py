@@ -128,6 +128,11 @@ def charges(before: Image | None, after: Image) -> dict[str, Usage]:
     return {owner: more[owner] for owner in sorted(more) if any(more[owner].values())}
 
 
+def grows(more: Usage) -> bool:
+    """Whether a change needs more of a resource, so that limits count."""
+    return any(number > 0 for number in more.values())
+
+
 def charge(account: Account, more: Usage, limits: Limits) -> Account:
     """The account after the change. Raises QuotaExceeded.
 
