@@ -264,6 +264,7 @@ def handlers() -> Mapping[tuple[str, str], Handler]:
         images=nothing,
         uploads=nothing,
         downloads=nothing,
+        sent_downloads=nothing,
         tasks=nothing,
         imports=ImportCalls(nothing, nothing, nothing),
         health=nothing,

@@ -70,6 +70,8 @@ COMBINED: Sequence[str] = (
     '[exports.archive]\ntype = "filesystem"\n',
     '[exports.archive]\ntype = "filesystem"\npath = "/var/lib/imaged/images"\n',
     f"[exports.Far]\n{_FOLDER}",
+    '[notifications]\nurl = "https://billing.example.net/images"\n',
+    '[notifications]\ntimeout = "201s"\n',
     '[uplods]\nmax_size = "1TiB"\n',
     "uploads = 3\n",
     "[uploads\n",

@@ -146,6 +146,18 @@ RULES: Mapping[str, tuple[str, tuple[Rule, ...]]] = {
             Rule("… unless it is not what was seen any more."),
         ),
     ),
+    "notifications": (
+        "Notifications",
+        (
+            Rule("Every change that a client notices has its events."),
+            Rule("A payload has the fields of Glance's, and no secret."),
+            Rule("An event waits exactly if its change was committed."),
+            Rule("The next event of a queue is sent when the one before was accepted."),
+            Rule("An event is sent until it is accepted, or too old."),
+            Rule("A request is signed by every secret."),
+            Rule("A taken queue is hidden for longer than its requests can last."),
+        ),
+    ),
     "scrubbing": (
         "Scrubbing",
         (

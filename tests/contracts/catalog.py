@@ -15,6 +15,7 @@ from contracts.catalog_history import HistoryContract
 from contracts.catalog_images import ImagesContract
 from contracts.catalog_ledger import FindingContract, LedgerContract
 from contracts.catalog_lists import ListsContract
+from contracts.catalog_outbox import OutboxContract
 from contracts.catalog_places import PlacesContract
 from contracts.catalog_queue import LeasesContract, QueueContract
 from contracts.catalog_quotas import QuotaRacesContract, QuotasContract
@@ -42,6 +43,7 @@ class CatalogContract(
     TaskQueueContract,
     TaskListsContract,
     UnfinishedContract,
+    OutboxContract,
     PlacesContract,
     StatusContract,
     RacesContract,

@@ -11,6 +11,7 @@ import pytest
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
+from imaged.core.outbox import OutboxCount
 from imaged.core.summary import (
     BlobUsage,
     HeldImage,
@@ -118,6 +119,11 @@ def held(ago: timedelta) -> list[Any]:
         (
             replace(WELL, blob_usage=[BlobUsage("local", BlobState.DOOMED, 3, 9, failing=2)]),
             [Problem("blobs that could not be deleted", 2)],
+        ),
+        (replace(WELL, outbox=OutboxCount(3, 1, NOW - HOUR)), []),
+        (
+            replace(WELL, outbox=OutboxCount(3, 1, NOW - 2 * HOUR)),
+            [Problem("events wait for the receiver of notifications", 2 * HOUR)],
         ),
         (reported(reconciled_ago_seconds=13 * 3600), []),
         (

@@ -16,8 +16,9 @@ from imaged.config import load
 from imaged.config.sections import Role
 from imaged.core.task import TaskStatus
 from imaged.daemon.background_jobs import BackgroundJobs, PeriodicJob, job_names
-from imaged.daemon.container import ServiceContainer, read_counters
+from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
+from imaged.daemon.process_counters import read_counters
 from support.command import Workspace
 from support.faults import store_fails
 from support.quotas import limit_total
@@ -37,9 +38,9 @@ async def until_asked(counts: Counter[str], what: str, times: int) -> None:
 @pytest.mark.parametrize(
     ("roles", "names"),
     [
-        (["api"], []),
+        (["api"], ["sent_downloads"]),
         (["tasks"], ["sweeper"]),
-        (["scrubber"], ["sweeper", "scrubber", "reconcile"]),
+        (["scrubber"], ["sweeper", "scrubber", "reconcile", "notifications"]),
     ],
 )
 def test_jobs_of_roles(roles: list[Role], names: list[str]) -> None:

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.asyncio
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 STORES = ("local", "near", "far")
 LEASE = timedelta(minutes=1)
-MOST_SERIES = 500
+MOST_SERIES = 520
 #: What a busy instance answers beside 200.
 ANSWERS = (("read", 404), ("write", 201), ("write", 204), ("data", 204))
 DUTIES = job_names(("api", "scrubber", "tasks"))

@@ -19,6 +19,7 @@ from imaged.core.limits import MIB
 from imaged.core.secret import Secret
 from imaged.stores.s3.self_test import is_leftover
 from imaged.stores.s3.settings import Checksum, S3Settings, S3Tuning
+from support.certificates import make_certificate
 from support.fault_proxy import Fault, FaultProxy, fail, fail_all, no_faults
 from support.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS
 from support.waiting import SHORT_PAUSES
@@ -299,39 +300,3 @@ async def test_no_secret_is_logged(s3: SeaweedFS, caplog: pytest.LogCaptureFixtu
         await store.check()
 
     assert SECRET_KEY not in caplog.text
-
-
-def make_certificate(folder: Path) -> Path:
-    """A self-signed certificate for the loopback address, with its key."""
-    import datetime as dt
-    from ipaddress import ip_address
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "imaged test")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), True)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "certificate.pem"
-    file.write_bytes(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return file

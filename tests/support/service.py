@@ -39,6 +39,7 @@ from imaged.services.ingest import RESERVE_AHEAD_BYTES
 from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.project_usage import ProjectUsage
 from imaged.services.scrubber import ScrubberSettings
+from imaged.services.sent_downloads import SentDownloads
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.task_type import TaskType
@@ -145,10 +146,12 @@ class Service(Node):
         scrubbing = configured(ScrubberSettings, delay=timedelta(hours=1))
         self.images = Images(catalog, scrubbing, configured(RecordLimits))
         self.health = Health(catalog, self.stores)
+        self.sent_downloads = SentDownloads(catalog)
         api = ApiServices(
             images=self.images,
             uploads=self.ingest,
             downloads=self.downloads,
+            sent_downloads=self.sent_downloads,
             tasks=self.task_service,
             imports=ImportCalls(
                 self.ingest,

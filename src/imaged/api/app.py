@@ -29,6 +29,7 @@ from imaged.services.health import Health
 from imaged.services.images import Images
 from imaged.services.ingest import Ingester
 from imaged.services.project_usage import ProjectUsage
+from imaged.services.sent_downloads import SentDownloads
 from imaged.services.tasks.task_service import TaskService
 
 
@@ -48,6 +49,7 @@ class ApiServices:
     images: Images
     uploads: Ingester
     downloads: Downloads
+    sent_downloads: SentDownloads
     tasks: TaskService
     imports: ImportCalls
     health: Health
@@ -83,7 +85,7 @@ def paths(
     probes, known = Probes(services.health), StoreRecords(stores)
     imports, tasks = services.imports, services.tasks
     records = ImageRecords(services.images, links, [store.id for store in stores], imports.methods)
-    data = ImageData(services.uploads, services.downloads)
+    data = ImageData(services.uploads, services.downloads, services.sent_downloads)
     work, task_schemas = TaskRecords(tasks, links), TaskSchemas(tasks.registry.names)
     image, find = "/v2/images/{image_id}", records.find
     served = {

@@ -28,6 +28,7 @@ from imaged.core.image import Content
 from imaged.core.precondition import Precondition
 from imaged.services.downloads import Download, Downloads
 from imaged.services.ingest import Ingester
+from imaged.services.sent_downloads import SentBytes, SentDownloads
 from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 SIZE_HEADER = "x-openstack-image-size"
@@ -42,9 +43,10 @@ _RANGE = re.compile(r"\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
 class ImageData:
     """Reads and writes the data."""
 
-    def __init__(self, uploads: Ingester, downloads: Downloads) -> None:
+    def __init__(self, uploads: Ingester, downloads: Downloads, sent: SentDownloads) -> None:
         self._uploads = uploads
         self._downloads = downloads
+        self._sent = sent
 
     async def put(self, request: Request) -> Response:
         """Answer 204 once the bytes are durable."""
@@ -54,7 +56,8 @@ class ImageData:
         """Answer 200 or 206 with the bytes, or 204 if there are none."""
         header = None if "if-range" in request.headers else request.headers.get("range")
         wanted = parse_range(header)
-        return _Data(self._downloads, caller_of(request), image_id_of(request), wanted)
+        asked = (caller_of(request), image_id_of(request), wanted)
+        return _Data(self._downloads, self._sent, *asked)
 
     async def head(self, request: Request) -> Response:
         """Answer 200 without the bytes, or 204 if there are none.
@@ -139,9 +142,16 @@ class _Data:
     """A response that keeps the image's data open while it is sent."""
 
     def __init__(
-        self, downloads: Downloads, caller: Caller, image_id: str, wanted: ByteRange | None
+        self,
+        downloads: Downloads,
+        sent: SentDownloads,
+        caller: Caller,
+        image_id: str,
+        wanted: ByteRange | None,
     ) -> None:
         self._downloads = downloads
+        self._sent = sent
+        self._caller = caller
         self._asked = caller, image_id, wanted
         self._is_part = wanted is not None
 
@@ -152,8 +162,9 @@ class _Data:
             if content is None or span is None:
                 await Response(status_code=204)(scope, receive, send)
                 return
-            await send(self._start(content, span))
-            await _stream(download, receive, send)
+            with self._sent.recording(self._caller, download.image, span.length) as sent:
+                await send(self._start(content, span))
+                await _stream(download, sent, receive, send)
 
     def _start(self, content: Content, span: ByteSpan) -> dict[str, object]:
         headers = _headers(content, span, is_part=self._is_part)
@@ -178,7 +189,7 @@ def _headers(content: Content, span: ByteSpan, *, is_part: bool) -> dict[str, st
     return headers
 
 
-async def _stream(download: Download, receive: Receive, send: Send) -> None:
+async def _stream(download: Download, sent: SentBytes, receive: Receive, send: Send) -> None:
     """Send the bytes while the client is connected. Raises ClientVanished, StoreError."""
     failure: ImagedError | None = ClientVanished()
     async with anyio.create_task_group() as tasks:
@@ -186,6 +197,7 @@ async def _stream(download: Download, receive: Receive, send: Send) -> None:
         try:
             async for chunk in download.chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                sent.count += len(chunk)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             failure = None
         except ImagedError as error:

@@ -10,11 +10,13 @@ from imaged.catalogs import dialects, rows
 from imaged.catalogs.blobs import write as write_blobs
 from imaged.catalogs.dialects import Instant, minus_duration
 from imaged.catalogs.installation_tables import clock, instances
+from imaged.catalogs.outbox_tables import outbox
 from imaged.catalogs.tables import blobs, images
 from imaged.catalogs.task_tables import tasks
 from imaged.core.blob import DELETION_RETRIES
 from imaged.core.clock import CLOCK_TOLERANCE, ClockMark, ClockReading, redate_blob
 from imaged.core.lifecycle import Status
+from imaged.core.outbox import LONGEST_WAIT
 from imaged.core.task import TaskStatus
 
 ONLY_ROW_ID = 1  # of the only row
@@ -47,7 +49,13 @@ _COUNTED_FROM = (
         tasks.c.updated_at > _AHEAD,
     )
     .values(updated_at=_NOW),
+    update(outbox).where(outbox.c.created_at > _AHEAD).values(created_at=_NOW, due_at=_NOW),
     update(instances).where(instances.c.seen_at > _AHEAD).values(seen_at=_NOW),
+)
+_OUTBOX_DUE = (
+    update(outbox)
+    .where(outbox.c.due_at > bindparam("latest", type_=Instant))
+    .values(due_at=bindparam("now", type_=Instant))
 )
 _EXPIRING = select(tasks.c.id, tasks.c.keep_for).where(
     tasks.c.expires_at > _AHEAD, minus_duration(tasks.c.expires_at, tasks.c.keep_for) > _AHEAD
@@ -102,6 +110,8 @@ def redate(db: Connection, quarantine: timedelta) -> int:
     now = dialects.now(db)
     moments = {"this_moment": now, "ahead": now + CLOCK_TOLERANCE}
     count = sum(db.execute(statement, moments).rowcount for statement in _COUNTED_FROM)
+    longest_wait = {"now": now, "latest": now + LONGEST_WAIT + CLOCK_TOLERANCE}
+    count += db.execute(_OUTBOX_DUE, longest_wait).rowcount
     return count + _redate_expiring(db, now) + _redate_doomed(db, now, quarantine)
 
 

@@ -10,7 +10,17 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Integer, bindparam, delete, insert, select
 
-from imaged.catalogs import accounts, blobs, dialects, image_rows, leases, rows, tables, task_rows
+from imaged.catalogs import (
+    accounts,
+    blobs,
+    dialects,
+    image_rows,
+    leases,
+    outbox,
+    rows,
+    tables,
+    task_rows,
+)
 from imaged.catalogs.dialects import Instant
 from imaged.catalogs.tables import images, tombstones
 from imaged.core import ledger, quota
@@ -18,6 +28,7 @@ from imaged.core.errors import ImageExists
 from imaged.core.history import Actor
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
+from imaged.core.notification import WantedEvents, image_notifications
 from imaged.core.quota import LimitsOf
 
 _MOST = bindparam("most", type_=Integer)
@@ -58,7 +69,9 @@ _ADD_TOMBSTONES = insert(tombstones)
 _TOMBSTONE = select(tombstones.c.id).where(tombstones.c.id == bindparam("this"))
 
 
-def add(db: Connection, limits_of: LimitsOf, image: Image, by: Actor) -> Image:
+def add(
+    db: Connection, limits_of: LimitsOf, image: Image, by: Actor, wanted: WantedEvents
+) -> Image:
     """Insert an image, with the task that is to make it, if there is one.
 
     Raises ImageExists, QuotaExceeded, LimitsUnknown.
@@ -74,14 +87,21 @@ def add(db: Connection, limits_of: LimitsOf, image: Image, by: Actor) -> Image:
     image_rows.write_entry(db, None, image, by)
     accounts.charge(db, quota.charges(None, image), limits_of)
     task_rows.write(db, None, image.task, now)
+    outbox.add(db, wanted, image_notifications(None, image), now)
     return image
 
 
 def modify(
-    db: Connection, limits_of: LimitsOf, image_id: str, change: Change, by: Actor
+    db: Connection,
+    limits_of: LimitsOf,
+    image_id: str,
+    change: Change,
+    by: Actor,
+    *,
+    wanted: WantedEvents,
 ) -> tuple[Image, Image]:
-    """Apply a change to the image, and write its consequences and its history; returns it before
-    and after, there with its task even if that has ended.
+    """Apply a change to the image, and write its consequences, its history and its events; returns
+    it before and after, there with its task even if that has ended.
     """
     image_rows.lock(db, image_id)
     before = image_rows.read(db, image_id)
@@ -98,6 +118,7 @@ def modify(
     task_rows.write(db, before.task, after.task, now)
     for key, checksums in ledger.block_checksums_of(after).items():
         blobs.add_checksums(db, key, checksums)
+    outbox.add(db, wanted, image_notifications(before, after), now)
     return before, ledger.without_block_checksums(after)
 
 

@@ -15,11 +15,9 @@ from uuid import UUID
 
 from imaged.catalogs import (
     blobs,
-    clocks,
     image_pages,
     image_rows,
     images,
-    installation,
     leases,
     status_query,
     task_rows,
@@ -28,21 +26,21 @@ from imaged.catalogs import (
 from imaged.catalogs.change_log import ChangeLog, bound_actor
 from imaged.catalogs.database import Database
 from imaged.catalogs.sql_accounts import SqlAccounts
+from imaged.catalogs.sql_installation import SqlInstallation
+from imaged.catalogs.sql_outbox import SqlOutbox
 from imaged.core import ledger
 from imaged.core.blob import Blob
-from imaged.core.claim import Claim, InstanceId
-from imaged.core.clock import ClockMark, ClockReading
+from imaged.core.claim import Claim
 from imaged.core.history import ImageHistory
 from imaged.core.image import Change, Image, Location
-from imaged.core.place_marker import Place, PlaceKind
 from imaged.core.query import ImagePage, ImageQuery, TaskQuery
-from imaged.core.summary import Instance, Summary
+from imaged.core.summary import Summary
 from imaged.core.task import Progress, Task, TaskChange
 from imaged.ports.image_catalog import LapsedClaim
 from imaged.ports.project_limits import ProjectLimits
 
 
-class SqlCatalog(SqlAccounts):
+class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
     """Keeps the catalog in a database."""
 
     def __init__(
@@ -66,7 +64,8 @@ class SqlCatalog(SqlAccounts):
 
     async def add_image(self, image: Image) -> Image:
         """Store a new image; returns it with its timestamps. Raises what the port says."""
-        added = await self.write_charged(partial(images.add, image=image, by=bound_actor()))
+        add = partial(images.add, image=image, by=bound_actor(), wanted=self.wanted_events)
+        added = await self.write_charged(add)
         self._change_log.image_changed(None, added)
         return added
 
@@ -85,7 +84,13 @@ class SqlCatalog(SqlAccounts):
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change and its consequences. Raises what the port says."""
-        modify = partial(images.modify, image_id=image_id, change=change, by=bound_actor())
+        modify = partial(
+            images.modify,
+            image_id=image_id,
+            change=change,
+            by=bound_actor(),
+            wanted=self.wanted_events,
+        )
         before, after = await self.write_charged(modify)
         self._change_log.image_changed(before, after)
         return ledger.without_ended_task(after)
@@ -112,7 +117,7 @@ class SqlCatalog(SqlAccounts):
 
     async def add_task(self, task: Task) -> Task:
         """Store a new task that writes no image; returns it with its timestamps."""
-        added = await self.database.write(partial(tasks.add, task=task))
+        added = await self.database.write(partial(tasks.add, task=task, wanted=self.wanted_events))
         self._change_log.task_changed(None, added)
         return added
 
@@ -130,7 +135,13 @@ class SqlCatalog(SqlAccounts):
 
     async def modify_task(self, task_id: str, change: TaskChange) -> Task:
         """Apply a change. Raises what the port says."""
-        modify = partial(tasks.modify, task_id=task_id, change=change, by=bound_actor())
+        modify = partial(
+            tasks.modify,
+            task_id=task_id,
+            change=change,
+            by=bound_actor(),
+            wanted=self.wanted_events,
+        )
         changed = await self.write_charged(modify)
         if changed.image is not None:
             self._change_log.image_changed(*changed.image)
@@ -158,11 +169,15 @@ class SqlCatalog(SqlAccounts):
 
     async def remove_task(self, task_id: str, allow: Callable[[Task], object]) -> None:
         """Remove the record, unless ``allow`` raises. Raises TaskNotFound, TaskNotFinal."""
-        await self.database.write(partial(tasks.remove, task_id=task_id, allow=allow))
+        await self.database.write(
+            partial(tasks.remove, task_id=task_id, allow=allow, wanted=self.wanted_events)
+        )
 
     async def expire_tasks(self, limit: int) -> Sequence[Task]:
         """Remove the records of expired tasks, the longest expired first."""
-        return await self.database.write(partial(tasks.expire, limit=limit))
+        return await self.database.write(
+            partial(tasks.expire, limit=limit, wanted=self.wanted_events)
+        )
 
     # blobs
 
@@ -235,57 +250,7 @@ class SqlCatalog(SqlAccounts):
         """The tokens of all claims."""
         return await self.database.read(leases.list_attempts)
 
-    # places
-
-    async def get_id(self) -> UUID:
-        """The id of this catalog."""
-        return await self.database.read(installation.get_id)
-
-    async def list_places(self) -> Sequence[Place]:
-        """The recorded places, by kind and name."""
-        return await self.database.read(installation.list_places)
-
-    async def add_place(self, place: Place) -> Place:
-        """Record a place unless its kind and name are taken; returns the one that then has them."""
-        return await self.database.write(partial(installation.add_place, place=place))
-
-    async def replace_place(self, place: Place) -> None:
-        """Record a place, replacing the one of its kind and name."""
-        await self.database.write(partial(installation.replace_place, place=place))
-
-    async def set_place_warning(self, kind: PlaceKind, name: str, warning: str | None) -> None:
-        """Record what an operator should check there."""
-        warn = partial(installation.set_place_warning, kind=kind, name=name, warning=warning)
-        await self.database.write(warn)
-
     # the whole catalog
-
-    async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
-        """Record that an instance is alive; remove those not heard of for at least this long."""
-        await self.database.write(
-            partial(installation.register_instance, instance=instance, forget_after=forget_after)
-        )
-
-    async def unregister_instance(self, instance_id: InstanceId) -> None:
-        """Remove an instance that has ended."""
-        unregister = partial(installation.unregister_instance, instance_id=instance_id)
-        await self.database.write(unregister)
-
-    async def read_clock(self) -> ClockReading:
-        """The catalog's clock now, and its recorded mark."""
-        return await self.database.read(clocks.read)
-
-    async def note_clock(self, mark: ClockMark) -> None:
-        """Record the last trusted time, or a step."""
-        await self.database.write(partial(clocks.note, mark=mark))
-
-    async def confirm_clock(self, mark: ClockMark) -> None:
-        """Record that an operator confirms this time."""
-        await self.database.write(partial(clocks.confirm, mark=mark))
-
-    async def redate(self, quarantine: timedelta) -> int:
-        """Reset timestamps that lie further ahead than their delay or patience explains."""
-        return await self.database.write(partial(clocks.redate, quarantine=quarantine))
 
     async def summarize(self) -> Summary:
         """Count everything in one transaction."""

@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, String, and_, case, func, literal, select, union_all
 
-from imaged.catalogs import dialects, installation
+from imaged.catalogs import dialects, installation, outbox
 from imaged.catalogs.dialects import Instant
 from imaged.catalogs.installation_tables import instances
 from imaged.catalogs.tables import blobs, claims, images
@@ -119,6 +119,7 @@ def summarize(db: Connection) -> Summary:
         damaged_images=[DamagedImage(*row) for row in db.execute(_DAMAGED_IMAGES)],
         restorable_since=restorable_since,
         warnings=warnings_of(installation.list_places(db)),
+        outbox=outbox.count(db),
     )
 
 

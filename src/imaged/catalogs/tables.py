@@ -9,6 +9,7 @@
             └─── claims                        the image's claim and its lease, in one row
     task_records   tasks, with the claims of those that write no image
     accounts       usage, by owner             tombstones     ids that are never used again
+    outbox         events that wait to be sent
     instances      running processes           compatibility  the oldest revision that still fits
     clock          the last trusted time
     places         whose data is in the stores catalog_identity  one row: the catalog's id
@@ -42,7 +43,12 @@ from sqlalchemy import (
     text,
 )
 
-from imaged.catalogs import account_tables, installation_tables, task_tables  # noqa: F401 - they are among them
+from imaged.catalogs import (  # noqa: F401 - they are among them
+    account_tables,
+    installation_tables,
+    outbox_tables,
+    task_tables,
+)
 from imaged.catalogs.dialects import TEXT, Duration, Instant, check_in, metadata, partial_index
 from imaged.core.blob import BlobState
 from imaged.core.image import Visibility

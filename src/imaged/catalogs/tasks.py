@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -26,13 +26,14 @@ from sqlalchemy import (
     update,
 )
 
-from imaged.catalogs import dialects, image_rows, images, task_rows
+from imaged.catalogs import dialects, image_rows, images, outbox, task_rows
 from imaged.catalogs.dialects import Instant
 from imaged.catalogs.task_tables import tasks
 from imaged.core import task as task_rules
 from imaged.core.errors import ImageNotFound
 from imaged.core.history import Actor
 from imaged.core.image import Image
+from imaged.core.notification import WantedEvents, task_notifications, task_removed
 from imaged.core.query import TaskQuery, task_sort_key
 from imaged.core.quota import LimitsOf
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
@@ -118,11 +119,12 @@ class ChangedTask:
     image: tuple[Image, Image] | None = None  # before and after
 
 
-def add(db: Connection, task: Task) -> Task:
+def add(db: Connection, task: Task, wanted: WantedEvents) -> Task:
     """Insert a task that writes no image."""
     now = dialects.now(db)
     task = task_rules.created(task, now)
     task_rows.write(db, None, task, now)
+    outbox.add(db, wanted, task_notifications(None, task), now)
     return task
 
 
@@ -132,12 +134,18 @@ def count_unfinished(db: Connection, owner: str) -> int:
 
 
 def modify(
-    db: Connection, limits_of: LimitsOf, task_id: str, change: TaskChange, by: Actor
+    db: Connection,
+    limits_of: LimitsOf,
+    task_id: str,
+    change: TaskChange,
+    by: Actor,
+    *,
+    wanted: WantedEvents,
 ) -> ChangedTask:
     """Apply a change to the task; if it writes an image, with the consequences for that."""
     seen = task_rows.read(db, task_id)
     if seen.writes is not None and not seen.is_final and _is_in(db, seen.writes, task_id):
-        image = images.modify(db, limits_of, seen.writes, change_task(change), by)
+        image = images.modify(db, limits_of, seen.writes, change_task(change), by, wanted=wanted)
         return ChangedTask(seen, task_rows.read(db, task_id), image)
     task_rows.lock(db, task_id)
     before = task_rows.read(db, task_id)
@@ -146,6 +154,7 @@ def modify(
         now = dialects.now(db)
         after = task_rules.stamp(before, after, now)
         task_rows.write(db, before, after, now)
+        outbox.add(db, wanted, task_notifications(before, after), now)
     return ChangedTask(before, after)
 
 
@@ -169,26 +178,33 @@ def find_stale(
     return [task_rows.task_of(row) for row in db.execute(_STRANGE, values)]
 
 
-def remove(db: Connection, task_id: str, allow: Callable[[Task], object]) -> None:
+def remove(
+    db: Connection, task_id: str, allow: Callable[[Task], object], wanted: WantedEvents
+) -> None:
     """Remove a final task, unless ``allow`` raises. Raises TaskNotFound, TaskNotFinal."""
     task_rows.lock(db, task_id)
     task = task_rows.read(db, task_id)
     allow(task)
     require_final(task)
-    task_rows.remove(db, [task_id])
+    _remove(db, [task], wanted, dialects.now(db))
 
 
-def expire(db: Connection, limit: int) -> Sequence[Task]:
+def expire(db: Connection, limit: int, wanted: WantedEvents) -> Sequence[Task]:
     """Remove expired tasks. Skips those that another caller has locked."""
-    found = db.execute(_EXPIRED, {"now": dialects.now(db), "most": limit})
-    expired = [task_rows.task_of(row) for row in found]
-    task_rows.remove(db, [task.id for task in expired])
+    now = dialects.now(db)
+    expired = [task_rows.task_of(row) for row in db.execute(_EXPIRED, {"now": now, "most": limit})]
+    _remove(db, expired, wanted, now)
     return expired
 
 
 def list_tasks(db: Connection, query: TaskQuery) -> Sequence[Task]:
     """Read the requested page."""
     return [task_rows.task_of(row) for row in db.execute(_list_statement(query))]
+
+
+def _remove(db: Connection, gone: Sequence[Task], wanted: WantedEvents, now: datetime) -> None:
+    task_rows.remove(db, [task.id for task in gone])
+    outbox.add(db, wanted, [task_removed(task, now) for task in gone], now)
 
 
 def _list_statement(query: TaskQuery) -> Select[*tuple[Any, ...]]:

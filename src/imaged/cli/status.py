@@ -181,6 +181,11 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "damaged_images": summary.damaged,
         "damaged": [asdict(one) for one in summary.damaged_images],
         "warnings": list(summary.warnings),
+        "notifications": {
+            "waiting": summary.outbox.events,
+            "failing": summary.outbox.failing,
+            "oldest_at": moment(summary.outbox.oldest_at),
+        },
         "images": {status.value: count for status, count in sorted(summary.images.items())},
         "stores": [
             {

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from imaged.cli.tables import TextTable
 from imaged.core.blob import BlobState
+from imaged.core.outbox import OutboxCount
 from imaged.core.summary import BlobUsage, HeldImage, HeldTask, RequestCounts, Summary
 from imaged.core.task import TaskStatus
 from imaged.core.verdict import Problem, last_comparison, last_reload, store_spaces
@@ -99,6 +100,8 @@ def _facts(seen: Status) -> Iterator[tuple[str, str]]:
     )
     yield "deletion", _deletion(summary)
     yield "restorable", _restorable(seen)
+    if summary.outbox.oldest_at is not None:
+        yield "events", _events(summary.outbox, _since(summary.outbox.oldest_at, at))
     for warning in summary.warnings:
         yield "warning", warning
 
@@ -126,6 +129,14 @@ def _restorable(seen: Status) -> str:
     left = until - seen.summary.at
     when = f"in {_left(left)}" if left > timedelta(0) else "now"
     return f"{sentence}; the first goes {when}"
+
+
+def _events(outbox: OutboxCount, waited: str) -> str:
+    """What waits for the receiver of notifications."""
+    failing = f", {outbox.failing} of them with failures" if outbox.failing else ""
+    return (
+        f"{pluralize(outbox.events, 'event')} waiting to be sent{failing}; the oldest for {waited}"
+    )
 
 
 def _deletion(summary: Summary) -> str:

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from imaged.config.api import ApiSection
 from imaged.config.auth import AuthSection
 from imaged.config.images import DownloadsSection, ReconcileSection, ScrubberSection, UploadsSection
+from imaged.config.notifications import NotificationsSection
 from imaged.config.quotas import QuotasSection
 from imaged.config.sections import (
     BackupSection,
@@ -54,6 +55,7 @@ class Config:
     log: LogSection
     metrics: MetricsSection
     backup: BackupSection
+    notifications: NotificationsSection
 
     def with_roles(self, roles: Sequence[Role]) -> Config:
         """A copy for an instance with these roles."""

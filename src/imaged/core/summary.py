@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
+from imaged.core.outbox import OutboxCount
 from imaged.core.task import TaskStatus
 
 MAX_DAMAGED_LISTED = 20  # the log has all of them
@@ -134,6 +135,7 @@ class Summary:
     damaged_images: Sequence[DamagedImage] = ()  # MAX_DAMAGED_LISTED of them at most, by id
     restorable_since: datetime | None = None  # the first deletion of a restorable image
     warnings: Sequence[str] = ()  # of places: problems that an operator should check
+    outbox: OutboxCount = field(default_factory=OutboxCount)  # events that wait for the receiver
 
     @property
     def doomed_blobs(self) -> int:

@@ -18,6 +18,7 @@ LOW_SHARE = 0.05  # of a store, for uploads
 LONGEST_UPLOAD = timedelta(days=1)
 LONGEST_WAIT_OF_TASKS = timedelta(hours=12)
 LONGEST_WAIT_OF_DELETION = timedelta(hours=1)
+LONGEST_WAIT_OF_EVENTS = timedelta(hours=1)
 LONGEST_DELAY_OF_COMPARISON = timedelta(hours=1)  # beyond two intervals
 
 
@@ -46,6 +47,7 @@ def find_problems(summary: Summary, pace: Pace) -> Sequence[Problem]:
         *_of_roles(summary, pace.lease),
         *_of_work(summary, pace.lease),
         *_of_deletion(summary),
+        *_of_notifications(summary),
         *_of_comparison(summary, pace),
         *_of_reports(summary),
     ]
@@ -139,6 +141,12 @@ def _of_deletion(summary: Summary) -> Iterator[Problem]:
     due_at = summary.oldest_due_at
     if due_at is not None and summary.at - due_at > LONGEST_WAIT_OF_DELETION:
         yield Problem("deletion is behind", summary.at - due_at)
+
+
+def _of_notifications(summary: Summary) -> Iterator[Problem]:
+    oldest_at = summary.outbox.oldest_at
+    if oldest_at is not None and summary.at - oldest_at > LONGEST_WAIT_OF_EVENTS:
+        yield Problem("events wait for the receiver of notifications", summary.at - oldest_at)
 
 
 def _of_comparison(summary: Summary, pace: Pace) -> Iterator[Problem]:

@@ -16,6 +16,8 @@ from imaged.ports.meter import Meter, Timing, ignore_measurement
 from imaged.services.periodic import Wakeup, run_periodically
 
 CHECKPOINT_INTERVAL = timedelta(seconds=10)
+SENT_INTERVAL = timedelta(seconds=1)  # how long ended downloads are collected
+UNSENT_INTERVAL = timedelta(hours=1)  # events that were left without a receiver become too old
 DISABLED_RECHECK = timedelta(days=1)  # a reload wakes the job earlier
 
 RunOnce = Callable[[], Awaitable[object]]
@@ -68,7 +70,9 @@ def job_names(roles: Collection[Role]) -> Sequence[str]:
     if {"scrubber", "tasks"} & {*roles}:
         names.append("sweeper")  # task instances too: each machine has its own scratch folder
     if "scrubber" in roles:
-        names += ["scrubber", "reconcile"]
+        names += ["scrubber", "reconcile", "notifications"]
+    if "api" in roles:
+        names.append("sent_downloads")
     return names
 
 
@@ -76,6 +80,7 @@ def job_intervals(
     config: Config, checkpoint_every: timedelta = CHECKPOINT_INTERVAL
 ) -> Mapping[str, timedelta]:
     """Return the pause between two rounds of each job of this instance; 0 disables the job."""
+    receiver = config.notifications
     every = {
         "reclaimer": config.claims.renew_every,
         "task_expiry": config.claims.renew_every,
@@ -84,6 +89,8 @@ def job_intervals(
         "scrubber": config.scrubber.every,
         "reconcile": config.reconcile.every,
         "accounts": config.reconcile.every,
+        "notifications": receiver.poll_every if receiver.url else UNSENT_INTERVAL,
+        "sent_downloads": SENT_INTERVAL if receiver.url else timedelta(0),
     }
     return {name: every[name] for name in job_names(config.daemon.roles)}
 
@@ -105,6 +112,8 @@ class BackgroundJobs:
             "scrubber": services.scrubber.run_due,
             "reconcile": services.reconcile.run_due,
             "accounts": services.accounts.run_due,
+            "notifications": services.delivery.run_due,
+            "sent_downloads": services.sent_downloads.write,
         }
 
         def interval_of(name: str) -> Interval:

@@ -30,6 +30,7 @@ from imaged.services.account_reconciler import AccountReconciler
 from imaged.services.claims import Claims
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.downloads import Downloads
+from imaged.services.event_delivery import EventDelivery
 from imaged.services.health import Health, Heartbeat
 from imaged.services.images import Images
 from imaged.services.ingest import Ingester
@@ -38,6 +39,7 @@ from imaged.services.project_usage import ProjectUsage
 from imaged.services.reclaimer import LeaseReclaimer
 from imaged.services.reconciler import StoreReconciler
 from imaged.services.scrubber import BlobScrubber
+from imaged.services.sent_downloads import SentDownloads
 from imaged.services.tasks.cleanup import LeftoverCleaner, UnrunnableTaskReaper
 from imaged.services.tasks.runner import TaskRunner
 from imaged.services.tasks.task_service import TaskService
@@ -45,9 +47,9 @@ from imaged.services.tasks.task_type import TaskResources, TaskTypeRegistry
 from imaged.services.tasks.types.api_image_import import ImageImportService
 from imaged.services.tasks.types.location_import import LocationImportService
 from imaged.services.traffic import Traffic
+from imaged.telemetry.outages import watch_receiver
 
 if TYPE_CHECKING:  # commands measure nothing and do not load Prometheus
-    from imaged.metrics.counters import Counters
     from imaged.metrics.instruments import Instruments
 
 
@@ -110,12 +112,14 @@ class ServiceContainer:
         self.traffic = Traffic()
         self.duty_meter: Meter = ignore_measurement
         self.task_meter: Meter = ignore_measurement
+        self.delivery_meter: Meter = ignore_measurement
         self._request_counts: Callable[[], RequestCounts] = RequestCounts
         if instruments is not None:
             self._request_counts = lambda: instruments.requests.counts
             self.traffic.meter = instruments.transfers
             self.duty_meter = instruments.duties
             self.task_meter = instruments.tasks
+            self.delivery_meter = watch_receiver(instruments.deliveries)
         self.budget = TransferBudget(config.uploads.transfer_budget)
         self.database = drivers.database
         self.health = Health(drivers.catalog, drivers.stores)
@@ -158,6 +162,11 @@ class ServiceContainer:
         self.task_ingest = make_ingest(lanes=BackgroundLane)  # no client waits for a task's bytes
         self.downloads = Downloads(
             catalog, drivers.stores, self.budget, self.traffic, verify=config.downloads.verify
+        )
+        self._catalog = catalog
+        self.sent_downloads = SentDownloads(catalog)
+        self.delivery = EventDelivery(
+            catalog, settings.delivery_settings(config), self.clock, self.delivery_meter
         )
         self._build_tasks(drivers, config)
 
@@ -233,7 +242,7 @@ class ServiceContainer:
         """Problems of this instance, as sentences for an operator; usually empty."""
         put_off = [trouble for one in self.postponed for trouble in one.troubles]
         places = [f"{place}: {why}" for place, why in self.sweeper.troubles.items()]
-        return [*self.clock.troubles, *places, *put_off]
+        return [*self.clock.troubles, *places, *put_off, *self.delivery.troubles]
 
     def report(self) -> InstanceReport:
         """What the catalog cannot count, for ``imaged status``."""
@@ -270,30 +279,10 @@ class ServiceContainer:
         self.task_service.settings = settings.task_service_settings(config)
         self.unrunnable_tasks.longest_pending = config.tasks.longest_pending
         self.runner.settings = settings.runner_settings(config)
+        self._catalog.wanted_events = settings.wanted_events(config)
+        self.delivery.settings = settings.delivery_settings(config)
 
 
 def _new_instance_id(name: str) -> InstanceId:
     """Return a readable instance id, unique across instances and restarts."""
     return InstanceId(f"{name or f'{socket.gethostname()}-{os.getpid()}'}-{uuid4().hex[:8]}")
-
-
-def read_counters(drivers: Drivers, services: ServiceContainer) -> Counters:
-    """Return the current counts of a process."""
-    from imaged.metrics.counters import Counters  # lazy: loads Prometheus
-
-    budget, database = services.budget, drivers.database
-    return Counters(
-        traffic=services.traffic,
-        budget_bytes=budget.total_bytes,
-        budget_used_bytes=max(0, budget.total_bytes - budget.free_bytes),
-        claims_held=services.claims.held,
-        claims_taken_back=services.reclaimer.taken_back,
-        scrubbed=services.scrubber.totals,
-        reconciled=services.reconcile.last,
-        transactions=database.busy,
-        connections_limit=database.connections_limit,
-        second_tries=database.second_tries,
-        log_bytes=database.log_bytes,
-        items_failed={one.duty: one.failures for one in services.postponed},
-        items_put_off={one.duty: len(one) for one in services.postponed},
-    )

@@ -26,10 +26,12 @@ from imaged.daemon.background_jobs import BackgroundJobs
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from imaged.daemon.metrics_endpoint import MetricsEndpoint
+from imaged.daemon.notifications import build_receiver
 from imaged.daemon.settings import connection_settings
 from imaged.daemon.systemd import StatusReporter, SystemdNotifier, run_watchdog
 from imaged.daemon.web_app import API_HOOKS, WebApp, api_listeners
 from imaged.daemon.worker_supervisor import WorkerSupervisor
+from imaged.ports.event_receiver import EventReceiver
 from imaged.process import lowest_priority
 from imaged.server.listeners import ActivatedSockets, listener_address
 from imaged.server.server import HttpServer
@@ -68,6 +70,8 @@ class Daemon:
             )
             self._metrics_endpoint.attach(drivers, self._services)
             self._task_runner = self._choose_task_runner()
+            receiver = self._build_receiver(self._config)
+            self._services.delivery.replace_receiver(receiver)
             self._background_jobs = BackgroundJobs(self._services, lambda: self._config)
             self._status_reporter = StatusReporter(
                 self._notifier,
@@ -97,6 +101,10 @@ class Daemon:
                     tasks.cancel_scope.cancel()
             await self._services.heartbeat.stop()
         log.info("daemon.stopped")
+
+    def _build_receiver(self, config: Config) -> EventReceiver | None:
+        """Raises WebhookSecretsInvalid, CertificatesRefused."""
+        return build_receiver(config) if "scrubber" in config.daemon.roles else None
 
     def _choose_task_runner(self) -> WorkerSupervisor | TaskRunner:
         """Run tasks in a worker process, or here if this process answers no requests."""
@@ -174,6 +182,7 @@ class Daemon:
         try:
             changes = compare_configs(self._config, self._read_config())
             policy = read_policy(changes.config)
+            receiver = self._build_receiver(changes.config)
             if self._web_app:
                 self._web_app.apply(changes.config, policy)
             self._metrics_endpoint.apply(changes.config)
@@ -183,6 +192,7 @@ class Daemon:
                 log.error("config.rejected", why=why)  # noqa: TRY400 - expected, without traceback
         else:
             self._apply(changes, policy)
+            self._services.delivery.replace_receiver(receiver)
         self._metrics_endpoint.instruments.reloaded(successfully=not rejected)
         self._services.health.reloaded(successfully=not rejected)
         self._status_reporter.reloaded()
@@ -212,3 +222,4 @@ class Daemon:
             self._web_app.set_draining()
             self._server.drain(timeout)
             await self._server.drained.wait()
+            await self._services.sent_downloads.close()

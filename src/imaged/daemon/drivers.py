@@ -102,6 +102,7 @@ async def open_catalog(
         meter = watch_catalog(instruments.catalog) if logs_outages else instruments.catalog
         measured = MeteredDatabase(catalog.database, meter)
         catalog = SqlCatalog(measured, ChangeLog(instruments.tasks.changed), limits)
+    catalog.wanted_events = settings.wanted_events(config)
     try:
         yield catalog
     finally:

@@ -24,8 +24,9 @@ from imaged.config import Config
 from imaged.config.types import API_ADDRESSES
 from imaged.daemon.background_jobs import job_intervals, job_names
 from imaged.daemon.backup_files import time_of_newest_backup
-from imaged.daemon.container import ServiceContainer, read_counters
+from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import Drivers
+from imaged.daemon.process_counters import read_counters
 from imaged.daemon.settings import connection_settings
 from imaged.daemon.web_app import API_HOOKS
 from imaged.daemon.worker_supervisor import WorkerSupervisor

@@ -13,6 +13,7 @@ from imaged.config.policy_file import PolicyFileInvalid, read_policy
 from imaged.conversion.qemu_img import unsupported_reason
 from imaged.core.errors import CatalogError, CatalogMissing, ExportError, StoreError
 from imaged.daemon.drivers import require_empty_stores
+from imaged.daemon.notifications import WebhookSecretsInvalid, build_receiver
 from imaged.daemon.places import (
     build_store,
     examine_destination,
@@ -77,6 +78,12 @@ def find_file_problems(config: Config) -> Iterator[Problem]:
         build_fetcher(config)
     except CertificatesRefused as error:
         yield Problem("certificates", "fetch.ca_file", str(error))
+    try:
+        build_receiver(config)
+    except WebhookSecretsInvalid as error:
+        yield Problem("secrets", "notifications.secret_file", str(error))
+    except CertificatesRefused as error:
+        yield Problem("certificates", "notifications.ca_file", str(error))
 
 
 async def _find_in_places(

@@ -22,11 +22,13 @@ from imaged.conversion.scratch import ScratchSettings
 from imaged.core.disk_format import FormatPolicy
 from imaged.core.errors import StoreKeyUnreadable
 from imaged.core.ledger import StrayLimits
+from imaged.core.notification import WantedEvents, matching_events
 from imaged.core.quota import Limits, Resource
 from imaged.core.secret import Secret
 from imaged.fetchers.fetch_settings import FetchSettings
 from imaged.server.settings import ConnectionSettings, MinimumRate, TcpAddress
 from imaged.services.claims import ClaimSettings
+from imaged.services.event_delivery import DeliverySettings
 from imaged.services.images import RecordLimits
 from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.reconciler import ReconcileSettings
@@ -251,6 +253,18 @@ def qemu_img_settings(config: Config) -> QemuImgSettings:
 def scratch_settings(config: Config) -> ScratchSettings:
     """The scratch folder of conversions."""
     return ScratchSettings(config.conversion.scratch, config.conversion.min_free)
+
+
+def wanted_events(config: Config) -> WantedEvents:
+    """The events that are recorded; none without a receiver."""
+    if not config.notifications.url:
+        return frozenset()
+    return frozenset().union(*map(matching_events, config.notifications.events))
+
+
+def delivery_settings(config: Config) -> DeliverySettings:
+    """The limits of deliveries."""
+    return settings_for(config.notifications, DeliverySettings)
 
 
 def _path(text: str) -> Path | None:

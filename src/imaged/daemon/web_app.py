@@ -83,6 +83,7 @@ class WebApp:
             images=services.images,
             uploads=uploads,
             downloads=services.downloads,
+            sent_downloads=services.sent_downloads,
             tasks=services.task_service,
             imports=ImportCalls(uploads, services.imports, services.locations),
             health=services.health,

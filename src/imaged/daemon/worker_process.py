@@ -23,8 +23,9 @@ from anyio.abc import TaskGroup
 from imaged.config import Config
 from imaged.core.errors import ImagedError
 from imaged.core.policy import Policy
-from imaged.daemon.container import ServiceContainer, read_counters
+from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
+from imaged.daemon.process_counters import read_counters
 from imaged.daemon.worker_channel import (
     Command,
     Reload,

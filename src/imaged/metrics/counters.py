@@ -32,6 +32,7 @@ class Counters:
     connections_limit: int = 0
     second_tries: int = 0
     log_bytes: int | None = None  # of SQLite; None with PostgreSQL
+    events_dropped: int = 0  # of notifications
     items_failed: Mapping[str, int] = field(default_factory=dict)  # by duty
     items_put_off: Mapping[str, int] = field(default_factory=dict)  # now, by duty
 
@@ -58,6 +59,11 @@ class CountersCollector:
                 "Size of SQLite's write-ahead log; it is truncated above 64 MiB.",
                 counters.log_bytes,
             )
+        yield CounterMetricFamily(
+            "imaged_notifications_dropped",
+            "Events that no receiver accepted for notifications.keep, or that were too many.",
+            counters.events_dropped,
+        )
         yield from _items(counters)
 
 

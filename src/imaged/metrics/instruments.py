@@ -12,7 +12,13 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
 from imaged.metrics.counters import Counters, CountersCollector
-from imaged.metrics.operation_meters import CatalogMeter, DutyMeter, StoreMeters, TaskMeter
+from imaged.metrics.operation_meters import (
+    CatalogMeter,
+    DeliveryMeter,
+    DutyMeter,
+    StoreMeters,
+    TaskMeter,
+)
 from imaged.metrics.process_collector import (
     BuildCollector,
     LoopLagMonitor,
@@ -44,6 +50,7 @@ class Instruments:
         self.catalog = CatalogMeter(self.registry)
         self.duties = DutyMeter(self.registry, duties)
         self.tasks = TaskMeter(self.registry)
+        self.deliveries = DeliveryMeter(self.registry)
         self.loop = LoopLagMonitor()
         self._reloaded = Gauge(
             "imaged_config_last_reload_successful",

@@ -8,7 +8,14 @@ from time import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
-from imaged.core.errors import CatalogError, ImagedError, StoreError, WriteDiscarded
+from imaged.core.errors import (
+    CatalogError,
+    EventRefused,
+    ImagedError,
+    ReceiverError,
+    StoreError,
+    WriteDiscarded,
+)
 from imaged.core.task import FINAL_STATUSES, Task, TaskStatus
 from imaged.ports.meter import STORE_OPERATIONS, TRANSACTION_KINDS, Meter
 
@@ -17,6 +24,9 @@ STORE_BUCKETS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600)
 #: Seconds. Transactions take milliseconds; those that wait for a lock end at a timeout of 15 s, and
 #: may be tried again.
 CATALOG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60)
+
+#: Seconds: a receiver that is near, one that is busy, the default timeout.
+DELIVERY_BUCKETS = (0.02, 0.5, 10)
 
 CHECK_OPERATION = "check"  # counted, not timed: other operations show the latency
 VERIFY_TYPE = "verify"
@@ -92,6 +102,36 @@ class CatalogMeter:
             return
         if what != CHECK_OPERATION:
             self._seconds[what].observe(seconds)
+
+
+class DeliveryMeter:
+    """The ``Meter`` of requests to the receiver of notifications."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "imaged_notification_seconds",
+            "Duration of requests to the receiver of notifications.",
+            buckets=DELIVERY_BUCKETS,
+            registry=registry,
+        )
+        self._sent = Counter(
+            "imaged_notifications",
+            "Requests to the receiver: accepted, refused for the event, or failed for another "
+            "reason; all but the accepted ones are repeated.",
+            ("outcome",),
+            registry=registry,
+        )
+        for outcome in ("accepted", "refused", "failed"):
+            self._sent.labels(outcome)
+
+    def __call__(self, what: str, seconds: float, error: BaseException | None) -> None:
+        """Record a request. A cancelled one is not counted."""
+        del what
+        if error is not None and not isinstance(error, ReceiverError):
+            return
+        self._seconds.observe(seconds)
+        failure = "refused" if isinstance(error, EventRefused) else "failed"
+        self._sent.labels("accepted" if error is None else failure).inc()
 
 
 def _is_trouble_of(store: str, error: BaseException | None) -> bool:

@@ -61,6 +61,7 @@ def state_families(snapshot: StateSnapshot) -> Iterator[Metric]:
         yield from _of_images(snapshot.summary)
         yield from _of_blobs(snapshot.summary)
         yield from _of_tasks(snapshot.summary, snapshot.task_types)
+        yield from _of_outbox(snapshot.summary)
         yield _of_instances(snapshot.summary, snapshot.lease)
         yield GaugeMetricFamily(
             "imaged_catalog_clock_offset_seconds",
@@ -171,6 +172,20 @@ def _of_tasks(summary: Summary, known: Sequence[str]) -> Iterator[Metric]:
         "Age of the oldest task that waits for a worker; 0 if none does.",
         "type",
         waits,
+    )
+
+
+def _of_outbox(summary: Summary) -> Iterator[Metric]:
+    outbox = summary.outbox
+    yield GaugeMetricFamily(
+        "imaged_notifications_waiting",
+        "Events that wait for the receiver of notifications.",
+        outbox.events,
+    )
+    yield GaugeMetricFamily(
+        "imaged_notifications_oldest_seconds",
+        "Age of the oldest event that waits for the receiver; 0 if none does.",
+        0 if outbox.oldest_at is None else _age(summary, outbox.oldest_at),
     )
 
 

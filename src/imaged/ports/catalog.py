@@ -8,7 +8,7 @@ Locks are always taken in one order, so that there are no deadlocks:
     image  →  blobs, by key  →  accounts, by owner  →  lease  →  task
 
 A task that writes an image is changed under the lock of that image until it is final; all other
-tasks have locks and leases of their own.
+tasks have locks and leases of their own. Events are written under the lock of their image or task.
 
 Leases and due times are measured by the catalog's clock alone.
 
@@ -34,6 +34,7 @@ from imaged.ports.image_catalog import (
     LeaseCatalog,
     TaskCatalog,
 )
+from imaged.ports.outbox import OutboxCatalog
 
 
 class PlaceCatalog(Protocol):
@@ -122,6 +123,7 @@ class Catalog(
     BlobCatalog,
     LeaseCatalog,
     AccountCatalog,
+    OutboxCatalog,
     PlaceCatalog,
     InstanceCatalog,
     ClockCatalog,

@@ -1,4 +1,5 @@
-"""Detects outages of stores and the catalog, and logs their beginning and their end, once each.
+"""Detects outages of stores, the catalog and the receiver of events, and logs their beginning and
+their end, once each.
 
 A watch wraps a meter: it sees every operation and passes it on. Refusals are answers, not outages:
 a full store works, and so does one without the requested blob. An outage ends with a success at
@@ -14,7 +15,7 @@ from time import monotonic
 
 import structlog
 
-from imaged.core.errors import CatalogError, StoreError
+from imaged.core.errors import CatalogError, ReceiverError, StoreError
 from imaged.ports.meter import Meter
 
 log = structlog.get_logger()
@@ -79,6 +80,27 @@ def watch_store(store: str, meter: Meter, now: Callable[[], float] = monotonic) 
 def _is_outage_of(store: str, error: BaseException | None) -> bool:
     """Whether this store failed: a copy may raise the error of its source store instead."""
     return isinstance(error, StoreError) and error.is_outage and error.store == store
+
+
+def watch_receiver(meter: Meter, now: Callable[[], float] = monotonic) -> Meter:
+    """Return a meter that logs outages of the receiver of notifications and passes each request to
+    ``meter``.
+    """
+    outage = Outage()
+
+    def watch(what: str, seconds: float, error: BaseException | None) -> None:
+        meter(what, seconds, error)
+        if isinstance(error, ReceiverError) and error.is_outage:
+            if outage.fail(now()):
+                log.error("receiver.degraded", error=str(error))
+        elif error is None and (recovery := outage.succeed(now())):
+            log.info(
+                "receiver.recovered",
+                failures=recovery.failures,
+                lasted_s=recovery.lasted.total_seconds(),
+            )
+
+    return watch
 
 
 def watch_catalog(meter: Meter, now: Callable[[], float] = monotonic) -> Meter:

@@ -1,8 +1,8 @@
 """A catalog in memory: the readable specification of all others, used by the simulation.
 
 Every call waits once and then runs to its end without waiting, so it is atomic. The dictionaries
-are public, so that tests can insert, count and audit. Images and tasks are in
-``testing/memory_records.py``.
+are public, so that tests can insert, count and audit. Images, tasks, events and the
+installation are in modules of their own.
 """
 
 from __future__ import annotations
@@ -10,23 +10,25 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from anyio.lowlevel import checkpoint
 
 from imaged.core import blob as blob_rules
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
-from imaged.core.claim import Claim, InstanceId
-from imaged.core.clock import CLOCK_TOLERANCE, ClockMark, ClockReading, redate_blob
+from imaged.core.claim import Claim
+from imaged.core.clock import CLOCK_TOLERANCE, redate_blob
 from imaged.core.errors import BlobGone
 from imaged.core.image import Image, Location
 from imaged.core.integrity import is_damaged, pages_of
-from imaged.core.place_marker import Place, PlaceKind, warnings_of
-from imaged.core.summary import Instance, Summary
+from imaged.core.place_marker import warnings_of
+from imaged.core.summary import Summary
 from imaged.ports.image_catalog import LapsedClaim
 from imaged.testing import memory_summary
-from imaged.testing.memory_records import MemoryTasks
+from imaged.testing.memory_installation import MemoryInstallation
+from imaged.testing.memory_outbox import redate_event
+from imaged.testing.memory_tasks import MemoryTasks
 from imaged.testing.memory_timestamps import (
     Clock,
     redate_image,
@@ -36,16 +38,12 @@ from imaged.testing.memory_timestamps import (
 )
 
 
-class MemoryCatalog(MemoryTasks):
+class MemoryCatalog(MemoryTasks, MemoryInstallation):
     """Keeps the catalog as long as the process lives."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
-        self.id = uuid4()
-        self.instances: dict[InstanceId, Instance] = {}
-        self.clock_mark: ClockMark | None = None
-        self.confirmations = 0
-        self.places: dict[tuple[PlaceKind, str], Place] = {}
+        MemoryTasks.__init__(self, clock)
+        MemoryInstallation.__init__(self, clock)
 
     async def check(self) -> None:
         """Always succeeds."""
@@ -170,67 +168,7 @@ class MemoryCatalog(MemoryTasks):
         await checkpoint()
         return {claim.token for claim in self.leases}
 
-    # places
-
-    async def get_id(self) -> UUID:
-        """The id of this catalog."""
-        await checkpoint()
-        return self.id
-
-    async def list_places(self) -> Sequence[Place]:
-        """The recorded places, by kind and name."""
-        await checkpoint()
-        return [self.places[one] for one in sorted(self.places)]
-
-    async def add_place(self, place: Place) -> Place:
-        """Record a place unless its kind and name are taken; returns the one that then has them."""
-        await checkpoint()
-        return self.places.setdefault((place.kind, place.name), place)
-
-    async def replace_place(self, place: Place) -> None:
-        """Record a place, replacing the one of its kind and name."""
-        await checkpoint()
-        self.places[place.kind, place.name] = place
-
-    async def set_place_warning(self, kind: PlaceKind, name: str, warning: str | None) -> None:
-        """Record what an operator should check there."""
-        await checkpoint()
-        if (known := self.places.get((kind, name))) is not None:
-            self.places[kind, name] = replace(known, warning=warning)
-
     # the whole catalog
-
-    async def register_instance(self, instance: Instance, forget_after: timedelta) -> None:
-        """Record that an instance is alive; remove those not heard of for at least this long."""
-        await checkpoint()
-        now = self._clock.now()
-        known = self.instances.get(instance.id)
-        started_at = now if known is None else known.started_at
-        silent = self._due(self.instances.values(), lambda other: other.seen_at, forget_after)
-        for other in silent:
-            del self.instances[other.id]
-        self.instances[instance.id] = replace(instance, started_at=started_at, seen_at=now)
-
-    async def unregister_instance(self, instance_id: InstanceId) -> None:
-        """Remove an instance that has ended."""
-        await checkpoint()
-        self.instances.pop(instance_id, None)
-
-    async def read_clock(self) -> ClockReading:
-        """The catalog's clock now, and its recorded mark."""
-        await checkpoint()
-        return ClockReading(self._clock.now(), self.clock_mark, self.confirmations)
-
-    async def note_clock(self, mark: ClockMark) -> None:
-        """Record the last trusted time, or a step."""
-        await checkpoint()
-        self.clock_mark = mark
-
-    async def confirm_clock(self, mark: ClockMark) -> None:
-        """Record that an operator confirms this time."""
-        await checkpoint()
-        self.clock_mark = mark
-        self.confirmations += 1
 
     async def redate(self, quarantine: timedelta) -> int:
         """Reset timestamps that lie further ahead than their delay or patience explains."""
@@ -240,6 +178,7 @@ class MemoryCatalog(MemoryTasks):
             redate_records(self.images, lambda image: redate_image(image, now))
             + redate_records(self.tasks, lambda task: redate_task(task, now))
             + redate_records(self.blobs, lambda blob: redate_blob(blob, now, quarantine))
+            + redate_records(self.outbox, lambda waiting: redate_event(waiting, now))
             + redate_records(self.instances, lambda one: redate_instance(one, now))
         )
         for image in self.images.values():
@@ -266,6 +205,7 @@ class MemoryCatalog(MemoryTasks):
             damaged=sum(map(is_damaged, self.images.values())),
             damaged_images=memory_summary.damaged_images(self.images.values()),
             warnings=warnings_of(self.places.values()),
+            outbox=self._count_events(),
         )
 
     def _doomed(self, key: str) -> Blob | None:

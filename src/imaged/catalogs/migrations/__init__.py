@@ -63,6 +63,7 @@ STEPS = (  # oldest first
     Step("0011", StepKind.EXPAND),
     Step("0012", StepKind.EXPAND),
     Step("0013", StepKind.EXPAND),
+    Step("0014", StepKind.EXPAND),
 )
 
 

@@ -1,0 +1,1 @@
+"""The driver that sends events over HTTP: CloudEvents, signed as Standard Webhooks are."""
