@@ -435,6 +435,25 @@ def test_a_bad_token_file_is_a_problem(workspace: Workspace, tmp_path: Path, com
     assert "plain" not in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("check-config", EXIT_PROBLEMS), ("serve", EXIT_MISCONFIGURED), ("doctor", DOCTORS_PROBLEM)],
+)
+def test_a_bad_policy_file_is_a_problem(
+    workspace: Workspace, tmp_path: Path, command: str, code: int
+) -> None:
+    """It is named, with the line, the rule, the column and the remedy."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("# ours\nget_image: 'role:reader or tenant:%(owner)s'\n")
+    workspace.write(f"[auth]\npolicy_file = '{policy}'")
+    done = workspace.imaged(command)
+
+    assert done.returncode == code
+    place = f"{policy}, line 2, rule 'get_image', column 16"
+    assert place in " ".join((done.stderr + done.stdout).split())
+    assert "did you mean 'project_id'?" in " ".join((done.stderr + done.stdout).split())
+
+
 @pytest.mark.parametrize("command", ["pending", "quota", "migrate"])
 def test_a_catalog_without_a_folder_is_a_problem(workspace: Workspace, command: str) -> None:
     """Also by commands that need only the catalog."""

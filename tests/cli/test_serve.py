@@ -106,6 +106,35 @@ def test_a_reload_reads_the_tokens_again(workspace: Workspace, tmp_path: Path) -
         assert ask("made-up") == 200
 
 
+def test_a_reload_reads_the_rules_again(workspace: Workspace, tmp_path: Path) -> None:
+    """New rules hold at once; a broken file is rejected, and the old rules stay."""
+    tokens, policy = tmp_path / "tokens.toml", tmp_path / "policy.yaml"
+    tokens.write_text(token.entry("made-up", "ann", "web", ["reader"]))
+    policy.write_text("")
+    workspace.write(f"[auth]\nmethod = 'token'\ntoken_file = '{tokens}'\npolicy_file = '{policy}'")
+
+    def ask() -> tuple[int, int]:
+        """With the token, and without one."""
+        with_token = daemon.ask("/v2/images", X_Auth_Token="made-up")[0]
+        return with_token, daemon.ask("/v2/images")[0]
+
+    with serving(workspace.file) as daemon:
+        assert ask() == (200, 401)
+        policy.write_text("get_images: role:auditor")
+        workspace.write(
+            f"[auth]\nmethod = 'token'\ntoken_file = '{tokens}'\npolicy_file = '{policy}'\n"
+            "anonymous_read = true"
+        )
+        daemon.reload()
+        daemon.wait_for("config.reloaded")
+        assert ask() == (403, 200)
+        policy.write_text("get_images: role:reader or")
+        daemon.reload()
+        why = daemon.wait_for("config.rejected")["why"]
+        assert f"{policy}, line 1, rule 'get_images', column 15" in why
+        assert ask() == (403, 200)
+
+
 def test_draining_waits_for_an_upload(workspace: Workspace) -> None:
     """The upload in flight is finished and durable, and new connections are refused. The heartbeat
     ends last: work still being finished is not reclaimed.

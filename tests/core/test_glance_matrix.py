@@ -86,7 +86,7 @@ PUBLISHING = {
     Rule.COMMUNITIZE_IMAGE: Visibility.COMMUNITY,
 }
 
-#: Rules of members (``tests/core/test_sharing.py``), and one that only policy files refer to.
+#: Rules of members, and one that only policy files refer to.
 NOT_ASKED = {
     Rule.ADD_MEMBER,
     Rule.GET_MEMBER,

@@ -44,8 +44,9 @@ class Policy:
     """
 
     def __init__(self, replaced: Mapping[str, str] | None = None) -> None:
-        self.replaced = dict(replaced or {})
-        texts = {**DEFAULT_RULES, **self.replaced}
+        self.replaced = {str(name): text for name, text in (replaced or {}).items()}
+        defaults = {str(name): text for name, text in DEFAULT_RULES.items()}
+        texts = {**defaults, **self.replaced}
         self._rules = {name: _parsed(name, text) for name, text in texts.items()}
         _require_known(self._rules)
         self._checks: dict[str, Check] = {}
@@ -133,7 +134,7 @@ def _require_no_circle(name: str, rule: Expression, chain: tuple[str, ...]) -> N
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
-    near = get_close_matches(name, [*known], n=1)
+    near = get_close_matches(name, [str(one) for one in known], n=1)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
 
 

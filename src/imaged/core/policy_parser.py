@@ -49,6 +49,7 @@ _TOKEN = re.compile(r"\S+")
 _WORDS = frozenset({"and", "or", "not"})
 _PLACEHOLDER = re.compile(r"%\(([^()%]+)\)s")
 _LITERAL = re.compile(r"""'([^']*)'|"([^"]*)"|(True|False|None|0|[1-9][0-9]*)""")
+_FORMER = {"tenant": "project_id", "tenant_id": "project_id", "user": "user_id"}
 _REMOTE = frozenset({"http", "https"})
 _ENDS = frozenset({"and", "or", ")"})
 _GLUED = re.compile(r"(and|or|not)\(", re.IGNORECASE)
@@ -224,6 +225,6 @@ def _unknown_credential(token: _Token, kind: str) -> InvalidExpression:
     if kind in _REMOTE:
         return InvalidExpression(token.column, "checks that ask another service are not supported")
     known = [*CREDENTIALS, "role", "rule", "is_admin"]
-    near = get_close_matches(kind, known, n=1)
+    near = [_FORMER[kind]] if kind in _FORMER else get_close_matches(kind, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
     return InvalidExpression(token.column, f"{kind!r} is no credential of a token; {hint}")

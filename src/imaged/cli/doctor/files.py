@@ -16,6 +16,7 @@ import imaged
 from imaged import DEFAULT_CONFIG_FILE
 from imaged.cli.doctor import Finding, ok, problem, warning
 from imaged.config import Config
+from imaged.config.policy_file import PolicyFileInvalid, read_policy
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.daemon.backup_files import backup_warning
 
@@ -35,6 +36,19 @@ def check_files(file: Path | None, config: Config) -> Iterator[Finding]:
             yield _settings(path)
     for setting, path in _secret_files(config):
         yield _secret(setting, path)
+    if config.auth.policy_file:
+        yield _policy(Path(config.auth.policy_file), config)
+
+
+def _policy(path: Path, config: Config) -> Finding:
+    """Check that the rules are valid, and that only the owner of their file can change them."""
+    try:
+        rules = len(read_policy(config).replaced)
+    except PolicyFileInvalid as error:
+        return problem("policy", str(error), "Correct the rule; the daemon does not start with it.")
+    if writers := _other_writers(path):
+        return problem("policy", f"{path} can be changed by {writers}.", f"chmod go-w {path}")
+    return ok("policy", f"{path} has {rules} valid rules, and its owner alone can change it.")
 
 
 def check_backups(config: Config) -> Iterator[Finding]:
