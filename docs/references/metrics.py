@@ -69,6 +69,7 @@ def all_families() -> Iterator[Metric]:
     instruments.register_instance_metrics("…")
     instruments.duties.set_intervals({"NAME": timedelta(0)})
     instruments.tasks.register_types(_TASK_TYPES)
+    instruments.register_keystone()
     ended = dict.fromkeys(map(str, CloseReason), 0)
     counters = Counters(reconciled=ReconcileReport(), log_bytes=0, connections_ended=ended)
     instruments.register_counters(lambda: counters)

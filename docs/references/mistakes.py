@@ -51,12 +51,21 @@ _BUCKET = 'type = "s3"\nbucket = "images"\n'
 #: Tables that a mistake in a store or a destination needs around it.
 _TABLES = {"filesystem": _FOLDER, "s3": _BUCKET}
 
+_KEYSTONE = '[auth]\nmethod = "keystone"\n'
+_CREDENTIAL = '[auth.keystone]\nurl = "https://host:5000"\napplication_credential_id = "made-up"\n'
+
 #: Mistakes of several settings, and of whole files.
 COMBINED: Sequence[str] = (
     '[api]\nbind = ["0.0.0.0:9292"]\n',
     '[api]\nbind = ["127.0.0.1:9292", "127.0.0.1:9292"]\n',
     '[api.cors]\nallowed_origins = ["https://horizon.example.net"]\n',
     '[auth]\nmethod = "token"\n',
+    _KEYSTONE,
+    f'{_KEYSTONE}[auth.keystone]\nurl = "https://host:5000"\nusername = "imaged"\n',
+    f"{_KEYSTONE}{_CREDENTIAL}",
+    f'{_KEYSTONE}{_CREDENTIAL}username = "imaged"\n',
+    '[auth.keystone]\npassword = "made-up"\n',
+    '[auth.keystone]\nurl = [""]\n',
     '[claims]\nlease = "20s"\n',
     '[metrics]\nbind = ["api"]\n',
     '[metrics]\nbind = ["127.0.0.1:9292"]\n',

@@ -43,7 +43,12 @@ def shows(token: str) -> Headers:
 @pytest.mark.asyncio
 async def test_without_authentication_everybody_is_the_administrator() -> None:
     """Nothing is asked."""
-    assert await NoAuth(AllowedHosts()).authenticate(Headers({"host": "localhost"})) == ADMIN
+    assert (
+        await NoAuth(AllowedHosts()).authenticate(
+            Headers({"host": "localhost"}), "GET", "/v2/images"
+        )
+        == ADMIN
+    )
     assert ADMIN.is_admin
 
 
@@ -55,13 +60,13 @@ async def test_without_authentication_no_page_of_the_web_is_heard() -> None:
         ({"host": "localhost", "origin": "https://page.example"}, CrossSiteRefused),
     ):
         with pytest.raises(refusal):
-            await NoAuth(AllowedHosts()).authenticate(Headers(headers))
+            await NoAuth(AllowedHosts()).authenticate(Headers(headers), "GET", "/v2/images")
 
 
 @pytest.mark.asyncio
 async def test_holder_of_a_token_is_known(path: Path) -> None:
     """A token stands for user, project and roles."""
-    caller = await TokenFile(path).authenticate(shows(TOKEN))
+    caller = await TokenFile(path).authenticate(shows(TOKEN), "GET", "/v2/images")
     assert caller == Caller("alice", "web", frozenset({"member", "reader"}))
 
 
@@ -70,9 +75,9 @@ async def test_holder_of_a_token_is_known(path: Path) -> None:
 async def test_others_are_not_known(path: Path, token: str) -> None:
     """Any other token, and the hash itself, open nothing."""
     with pytest.raises(Unauthenticated):
-        await TokenFile(path).authenticate(shows(token))
+        await TokenFile(path).authenticate(shows(token), "GET", "/v2/images")
     with pytest.raises(Unauthenticated):
-        await TokenFile(path).authenticate(Headers({}))
+        await TokenFile(path).authenticate(Headers({}), "GET", "/v2/images")
 
 
 @pytest.mark.asyncio
@@ -80,14 +85,14 @@ async def test_the_hash_of_nothing_authenticates_no_caller(path: Path) -> None:
     """An entry made of an empty token by mistake does not open the door to all."""
     write(path, ENTRY.replace(token_hash(TOKEN), token_hash("")))
     with pytest.raises(Unauthenticated):
-        await TokenFile(path).authenticate(shows(""))
+        await TokenFile(path).authenticate(shows(""), "GET", "/v2/images")
 
 
 @pytest.mark.asyncio
 async def test_hash_may_be_in_capitals(path: Path) -> None:
     """Hexadecimal is hexadecimal."""
     write(path, ENTRY.replace(token_hash(TOKEN), token_hash(TOKEN).upper()))
-    assert (await TokenFile(path).authenticate(shows(TOKEN))).user == "alice"
+    assert (await TokenFile(path).authenticate(shows(TOKEN), "GET", "/v2/images")).user == "alice"
 
 
 BAD_FILES = [
@@ -122,7 +127,7 @@ async def test_bad_file_is_refused_and_the_old_one_holds(path: Path, text: str, 
     assert str(path) in str(refusal.value)
     assert words in str(refusal.value)
     assert TOKEN not in str(refusal.value)
-    assert (await tokens.authenticate(shows(TOKEN))).user == "alice"
+    assert (await tokens.authenticate(shows(TOKEN), "GET", "/v2/images")).user == "alice"
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
@@ -139,9 +144,9 @@ async def test_a_reload_changes_the_known_tokens(path: Path, tmp_path: Path) -> 
     write(other, ENTRY.replace(token_hash(TOKEN), token_hash("another")))
     tokens.reload(other)
     assert tokens.path == other
-    assert (await tokens.authenticate(shows("another"))).user == "alice"
+    assert (await tokens.authenticate(shows("another"), "GET", "/v2/images")).user == "alice"
     with pytest.raises(Unauthenticated):
-        await tokens.authenticate(shows(TOKEN))
+        await tokens.authenticate(shows(TOKEN), "GET", "/v2/images")
 
 
 @pytest.mark.asyncio

@@ -12,6 +12,7 @@ import pytest
 from starlette.responses import Response
 
 import imaged
+from imaged.api.accept import wants_json
 from imaged.api.http_errors import (
     TITLES,
     HttpError,
@@ -20,7 +21,6 @@ from imaged.api.http_errors import (
     Unauthenticated,
     error_response,
     status_and_sentence,
-    wants_json,
 )
 from imaged.core import errors
 

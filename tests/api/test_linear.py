@@ -15,11 +15,11 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 
 from imaged.api import bodies, images
+from imaged.api.accept import wants_json
 from imaged.api.authenticator import TokenFile, token_hash
 from imaged.api.bodies import media_type_of, require_unpacked
 from imaged.api.conditions import Conditions
 from imaged.api.discovery import version_2_path
-from imaged.api.http_errors import wants_json
 from imaged.api.image_data import parse_range
 from imaged.api.listing import read_listing, read_task_listing
 from imaged.api.resource import Links

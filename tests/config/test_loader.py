@@ -21,6 +21,10 @@ BUCKET = "[stores.local]\ntype = 's3'\nbucket = 'images'\n"
 
 EXPORT = "[exports.archive]\ntype = 's3'\nbucket = 'images'\n"
 
+KEYSTONE = "[auth]\nmethod = 'keystone'\n[auth.keystone]\n"
+USER = "url = 'https://h'\nusername = 'imaged'\n"
+CREDENTIAL = "url = 'https://h'\napplication_credential_id = 'c'\n"
+
 #: A file, the key that is wrong in it, and some words of what is said of it.
 WRONG = [
     ("[uplods]\nmax_size = '1TiB'", "uplods", "did you mean 'uploads'?"),
@@ -92,7 +96,22 @@ WRONG = [
         "stores.local.bucket",
         "3 to 255 letters",
     ),
-    ("[auth]\nmethod = 'keystone'", "auth.method", "must be 'none' or 'token'"),
+    ("[auth]\nmethod = 'oidc'", "auth.method", "must be 'none', 'token' or 'keystone'"),
+    ("[auth.keystone]\nurl = 'keystone:5000'", "auth.keystone.url", 'begin with "http://"'),
+    ("[auth.keystone]\nurl = ['']", "auth.keystone.url", "one of them is empty"),
+    ("[auth.keystone]\nurl = 'https://u:p@host'", "auth.keystone.url", "must not be in it"),
+    ("[auth.keystone]\nuser = 'imaged'", "auth.keystone.user", "did you mean 'username'?"),
+    ("[auth.keystone]\ncache_time = '0'", "auth.keystone.cache_time", "must be more than 0"),
+    ("[auth.keystone]\npassword = 'p'", "auth.keystone.password", "AUTH__KEYSTONE__PASSWORD"),
+    (f"{KEYSTONE}url = 'https://h'", "auth.keystone.username", "or application_credential_id"),
+    (f"{KEYSTONE}{USER}project = 'service'", "auth.keystone.password_file", "must be set"),
+    (f"{KEYSTONE}{USER}password_file = '/k'", "auth.keystone.project", "must be set"),
+    (f"{KEYSTONE}{CREDENTIAL}", "auth.keystone.application_credential_secret_file", "must be set"),
+    (
+        f"{KEYSTONE}{CREDENTIAL}application_credential_secret_file = '/k'\nproject = 'service'",
+        "auth.keystone.project",
+        "must not be set beside application_credential_id",
+    ),
     ("[auth]\nmethod = 'token'", "auth.token_file", "must be set"),
     ("[metrics]\nbind = ['api']", "metrics.token_file", "must be set"),
     ("[log]\nlevel = 'loud'", "log.level", "'debug', 'info', 'warning' or 'error'"),

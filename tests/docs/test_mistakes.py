@@ -32,11 +32,12 @@ def shown() -> Sequence[Example]:
 
 
 def line_of_key(text: str, key: str) -> int:
-    """The line that sets the key, or the header of its table if the key is missing."""
+    """The line that sets the key; if it is missing, the header of its table or of an outer one."""
     *table, name = key.split(".")
     head = 0 if table else 1
+    outer = {f"[{'.'.join(table[:length])}]" for length in range(1, len(table) + 1)}
     for number, line in enumerate(text.splitlines(), 1):
-        if line in {f"[{'.'.join(table)}]", f"[{key}]"}:
+        if line in outer | {f"[{key}]"}:
             head = number
         elif head and line.startswith(f"{name} = "):
             return number

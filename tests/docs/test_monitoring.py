@@ -44,6 +44,7 @@ def test_the_alerts_that_operators_expect() -> None:
         "ScrubLag",
         "ScrubStuck",
         "StoreErrors",
+        "KeystoneAway",
         "DiskLow",
         "OrphansGrowing",
         "TaskFailures",

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from pydantic import SecretStr
 
 from imaged.config import Config, ConfigInvalid, load
+from imaged.config.auth import AuthSection, KeystoneSection
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.daemon import settings
+from imaged.daemon.keystone import keystone_settings
 from imaged.ports.catalog import ClockCatalog
 from imaged.services.clock_guard import ClockGuard, Uptime
 
@@ -25,6 +28,19 @@ DEFAULT_CONFIG = load(Path("/dev/null"), {})
 
 FOLDER = FilesystemSection.model_validate({"type": "filesystem", "path": "/nonexistent"})
 BUCKET = S3Section.model_validate({"type": "s3", "bucket": "images"})
+
+WITH_KEYSTONE = replace(
+    DEFAULT_CONFIG,
+    auth=AuthSection(
+        method="keystone",
+        keystone=KeystoneSection(
+            url=("https://keystone.example.net:5000",),
+            username="imaged",
+            password=SecretStr("made-up"),
+            project="service",
+        ),
+    ),
+)
 
 #: All settings of components, by their class.
 ALL_SETTINGS: Mapping[type[Any], Any] = {
@@ -47,6 +63,7 @@ ALL_SETTINGS: Mapping[type[Any], Any] = {
         settings.fetch_settings(DEFAULT_CONFIG),
         settings.qemu_img_settings(DEFAULT_CONFIG),
         settings.scratch_settings(DEFAULT_CONFIG),
+        keystone_settings(WITH_KEYSTONE),
     )
 }
 

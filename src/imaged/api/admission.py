@@ -46,13 +46,14 @@ class Admission:
     anonymous_read: bool = False
 
     async def caller_of(self, method: str, path: str, headers: Headers) -> Caller:
-        """The caller of a request, with its rules. Raises HttpError, NotPermitted.
+        """The caller of a request, with its rules. Raises HttpError, NotPermitted,
+        KeystoneError.
 
         ``path``: below ``/v2``.
         """
         if self.anonymous_read and _is_anonymous_read(method, path, headers):
             return ANONYMOUS
-        caller = await self.authenticator.authenticate(headers)
+        caller = await self.authenticator.authenticate(headers, method, path)
         if caller.policy is not self.policy:
             caller = replace(caller, policy=self.policy)
         require_known_role(caller)

@@ -144,7 +144,7 @@ class Authentication:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on. Raises Unauthenticated, NotPermitted."""
+        """Pass a request on. Raises Unauthenticated, NotPermitted, KeystoneError."""
         headers = Headers(scope=scope)
         path = version_2_path(scope["path"], headers.get("accept", ""))
         if path is not None:

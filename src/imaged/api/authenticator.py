@@ -36,8 +36,10 @@ class TokenFileInvalid(ImagedError):
 class Authenticator(Protocol):
     """Identifies callers by the headers of their requests."""
 
-    async def authenticate(self, headers: Headers) -> Caller:
-        """Return the caller that sent these headers. Raises HttpError."""
+    async def authenticate(self, headers: Headers, method: str, path: str) -> Caller:
+        """Return the caller that sent these headers, for this call. Raises HttpError,
+        KeystoneError.
+        """
         ...
 
 
@@ -47,8 +49,9 @@ class NoAuth:
     def __init__(self, names: AllowedHosts) -> None:
         self._names = names
 
-    async def authenticate(self, headers: Headers) -> Caller:
+    async def authenticate(self, headers: Headers, method: str, path: str) -> Caller:
         """Return the administrator. Raises HostRefused, CrossSiteRefused."""
+        del method, path
         self._names.require_allowed(headers)
         return ADMIN
 
@@ -82,8 +85,9 @@ class TokenFile:
         self.path = path
         self._callers = _read(path)
 
-    async def authenticate(self, headers: Headers) -> Caller:
+    async def authenticate(self, headers: Headers, method: str, path: str) -> Caller:
         """Return the caller that the token belongs to. Raises Unauthenticated."""
+        del method, path
         token = headers.get("x-auth-token", "")
         caller = self._callers.get(token_hash(token)) if token else None
         if caller is None:

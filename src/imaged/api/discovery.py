@@ -11,8 +11,8 @@ from importlib.metadata import version as installed_version
 from starlette.requests import Request
 from starlette.responses import Response
 
+from imaged.api.accept import wants_html
 from imaged.api.bodies import json_response
-from imaged.api.http_errors import wants_html
 from imaged.api.resource import Links, caller_of
 from imaged.api.versions import CALLS_OF_VERSIONS
 from imaged.core.access import require_store_details

@@ -11,14 +11,15 @@ from typing import NamedTuple
 
 from starlette.responses import Response
 
+from imaged.api.accept import JSON, takes_anything, wants_json
 from imaged.api.serialize import encode
-from imaged.core.errors import ImagedError, UnsatisfiableRange
+from imaged.core.errors import ImagedError, KeystoneError, UnsatisfiableRange
 
 INTERNAL_ERROR = 500
 NOT_MODIFIED = 304
-JSON = "application/json"
 UNAVAILABLE = 503
 BAD_GATEWAY = 502
+RETRY_AFTER_SECONDS = 5
 INTERNAL_ERROR_SENTENCE = (
     "The server made a mistake. Its log has the details, under the id of this request."
 )
@@ -209,7 +210,10 @@ class Unauthenticated(HttpError):
     http_status = 401
     remedy = "Send a known token in `X-Auth-Token`."
     sentence = "A valid token is needed, in the header X-Auth-Token."
-    headers: Mapping[str, str] = {"WWW-Authenticate": 'Token realm="imaged"'}
+
+    def __init__(self, challenge: str = 'Token realm="imaged"') -> None:
+        super().__init__()
+        self.headers = {"WWW-Authenticate": challenge}
 
 
 class StatusAndSentence(NamedTuple):
@@ -247,44 +251,6 @@ def error_response(error: Exception, accept: str, *, is_upload: bool = False) ->
     return Response(f"{status} {title}\n\n{readable}\n", status, headers, "text/plain")
 
 
-def wants_json(accept: str) -> bool:
-    """Whether JSON suits an Accept header: it names JSON, or neither text nor HTML.
-
-    openstacksdk sends an empty header with uploads, and shows the sentence of a JSON answer only.
-    """
-    accepted, refused = _media_types(accept)
-    if JSON in accepted:
-        return True
-    return JSON not in refused and not any(one.startswith("text/") for one in accepted)
-
-
-def takes_anything(accept: str) -> bool:
-    """Whether an Accept header is that of a client that did not think of JSON: ``*/*``.
-
-    python-glanceclient, with which Nova and Cinder ask, sends it, and fails at a JSON error whose
-    members are not objects. Glance answers it by a page. openstacksdk sends it too.
-    """
-    accepted, _ = _media_types(accept)
-    return "*/*" in accepted and JSON not in accepted
-
-
-def wants_html(accept: str) -> bool:
-    """Whether an Accept header names HTML and not JSON, as those of browsers do."""
-    accepted, _ = _media_types(accept)
-    return "text/html" in accepted and JSON not in accepted
-
-
-def _media_types(accept: str) -> tuple[set[str], set[str]]:
-    """The media types that an Accept header names, and those that it excludes by ``q=0``."""
-    accepted: set[str] = set()
-    refused: set[str] = set()
-    for item in accept.lower().split(","):
-        media_type, *parameters = (part.strip() for part in item.split(";"))
-        is_refused = any(parameter in {"q=0", "q=0.0", "q=0.00"} for parameter in parameters)
-        (refused if is_refused else accepted).add(media_type)
-    return accepted, refused
-
-
 def _etag_header(etag: str | None) -> Mapping[str, str]:
     return {} if etag is None else {"ETag": etag}
 
@@ -293,6 +259,8 @@ def _headers(error: Exception) -> dict[str, str]:
     match error:
         case HttpError(headers=headers):
             return dict(headers)
+        case KeystoneError():
+            return {"Retry-After": str(RETRY_AFTER_SECONDS)}
         case UnsatisfiableRange(size_bytes=size_bytes):
             return {"Content-Range": f"bytes */{size_bytes}"}
         case _:

@@ -20,7 +20,7 @@ from structlog.contextvars import bound_contextvars, unbind_contextvars
 from imaged.api.bodies import RequestBody
 from imaged.api.http_errors import HttpError, error_response, status_and_sentence
 from imaged.api.resource import REQUEST_ID_SCOPE_KEY
-from imaged.core.errors import ClientVanished, ImagedError, StoreError
+from imaged.core.errors import ClientVanished, ImagedError, KeystoneError, StoreError
 
 log = structlog.get_logger()
 
@@ -118,8 +118,8 @@ def _log_refusal(error: Exception, scope: Scope) -> None:
 
 def _log_failure(error: Exception, *, is_started: bool, is_upload: bool) -> None:
     """Log one line for an error that the client did not cause."""
-    if isinstance(error, ClientVanished | HttpError):
-        return
+    if isinstance(error, ClientVanished | HttpError | KeystoneError):
+        return  # an outage of Keystone has events of its own
     status = status_and_sentence(error, is_upload=is_upload).status
     is_ours = status >= FROM_SERVER_ERRORS or isinstance(error, StoreError)
     if not is_ours and not is_started:

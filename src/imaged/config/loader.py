@@ -189,6 +189,8 @@ def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, 
         found.append((("auth", "token_file"), 'must be set for method "token"'))
     if auth and auth.method == "none" and auth.anonymous_read:
         found.append((("auth", "anonymous_read"), _ANONYMOUS_WITHOUT_TOKENS))
+    if auth and auth.method == "keystone":
+        found += [(("auth", "keystone", key), what) for key, what in auth.keystone.mistakes()]
     if auth and api and auth.method == "none" and not auth.allow_anyone_on_the_network:
         found += [
             (("api", "bind"), _UNAUTHENTICATED_ADDRESS.format(address=address))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -122,6 +122,7 @@ class ServiceContainer:
             self.delivery_meter = watch_receiver(instruments.deliveries)
         self.budget = TransferBudget(config.uploads.transfer_budget)
         self.database = drivers.database
+        self.keystone = drivers.keystone
         self.health = Health(drivers.catalog, drivers.stores)
         self.images = build_images(catalog, config)
         self.claims = Claims(
@@ -218,7 +219,7 @@ class ServiceContainer:
         self.sweeper = LeftoverCleaner(
             drivers.catalog, dependencies.scratch, [*drivers.destinations.values()]
         )
-        self.health.degraded_parts = lambda: self.sweeper.troubles
+        self.health.degraded_parts = lambda: [*self.sweeper.troubles, *self._failing_keystone()]
         self.imports = ImageImportService(self.task_service, image_import(services))
         self.locations = LocationImportService(self.task_service, location_import(services))
 
@@ -253,13 +254,19 @@ class ServiceContainer:
 
         return InstanceReport(
             spaces=self.health.spaces,
-            failing_part_seconds=self.health.failing_part_seconds(),
+            failing_part_seconds={
+                **self.health.failing_part_seconds(),
+                **self._failing_keystone(),
+            },
             reconciled_ago_seconds=ago(self.reconcile.last_at),
             missing_blobs=0 if found is None else len(found.missing),
             reloaded_ago_seconds=ago(self.health.reloaded_at),
             is_reload_rejected=self.health.is_reload_rejected,
             requests=self._request_counts(),
         )
+
+    def _failing_keystone(self) -> Mapping[str, float]:
+        return {} if self.keystone is None else self.keystone.failing_part_seconds()
 
     def apply(self, config: Config, policy: Policy) -> None:
         """Apply the reloadable settings, and these rules."""

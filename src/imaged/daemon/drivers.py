@@ -6,7 +6,7 @@ No new catalog is created beside stores that hold data.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from imaged.config import Config
 from imaged.core.errors import CatalogMissing, MarkerRefused
 from imaged.core.place_marker import Marker, PlaceKind
 from imaged.daemon import settings
+from imaged.daemon.keystone import KeystoneConnection, open_keystone
 from imaged.daemon.places import build_stores, open_destinations, open_stores
 from imaged.lanes import BackgroundLane, LaneFactory, ThreadLane
 from imaged.ports.catalog import Catalog
@@ -46,6 +47,9 @@ class Drivers:
     destinations: Mapping[str, Destination]  # of exports
     limits: ProjectLimits  # that the catalog charges projects against
     places: PlaceRegistry
+    keystone: KeystoneConnection | None = (
+        None  # of the process that answers requests, if it is used
+    )
 
 
 @asynccontextmanager
@@ -61,6 +65,7 @@ async def open_drivers(
     """
     meter_store = None if instruments is None else partial(_measure_store, instruments)
     async with (
+        _open_keystone(config, None if is_worker else instruments) as keystone,
         build_stores(config.stores, lane_factory(config)) as built,
         open_destinations(config.exports) as destinations,
         open_catalog(config, instruments, logs_outages=not is_worker) as catalog,
@@ -78,7 +83,17 @@ async def open_drivers(
             },
             catalog.limits,
             places,
+            keystone,
         )
+
+
+def _open_keystone(
+    config: Config, instruments: Instruments | None
+) -> AbstractAsyncContextManager[KeystoneConnection | None]:
+    """Only a process that answers requests asks Keystone."""
+    if instruments is None or "api" not in config.daemon.roles or config.auth.method != "keystone":
+        return nullcontext()
+    return open_keystone(config, instruments)
 
 
 def _measure_store(instruments: Instruments, name: str) -> Meter:

@@ -19,12 +19,14 @@ from imaged.api.authenticator import Authenticator, NoAuth, TokenFile
 from imaged.api.bodies import sends_file
 from imaged.api.http_errors import BAD_GATEWAY, UNAVAILABLE, BodyTooSlow
 from imaged.api.images import ImportCalls
+from imaged.api.keystone_authenticator import KeystoneAuthenticator
 from imaged.api.middleware import REQUEST_ID_HEADER
 from imaged.api.resource import REQUEST_ID_SCOPE_KEY
 from imaged.config import Config
 from imaged.core.policy import Policy
 from imaged.daemon import settings
 from imaged.daemon.container import ServiceContainer
+from imaged.daemon.keystone import KeystoneConnection, keystone_uri
 from imaged.server import raw_responses
 from imaged.server.connections import ServerHooks
 from imaged.server.listeners import (
@@ -73,8 +75,9 @@ class WebApp:
         metrics_endpoint: MetricsEndpoint | None = None,
     ) -> None:
         self._health = services.health
+        self._keystone = services.keystone
         self._admission = Admission(
-            _build_authenticator(config),
+            _build_authenticator(config, services.keystone),
             policy=services.policy,
             anonymous_read=config.auth.anonymous_read,
         )
@@ -97,9 +100,12 @@ class WebApp:
         self.app: ASGIApp = app if metrics_endpoint is None else metrics_endpoint.wrap(app)
 
     def apply(self, config: Config, policy: Policy) -> None:
-        """Reload the tokens, and apply these rules. Raises TokenFileInvalid and keeps the old
-        tokens and rules then.
+        """Reload tokens, or the secret for Keystone, and apply these rules.
+
+        Raises TokenFileInvalid, KeystoneSettingsUnusable and keeps what there was then.
         """
+        if self._keystone is not None:
+            self._keystone.apply(config)
         authenticator = self._admission.authenticator
         if isinstance(authenticator, TokenFile):
             authenticator.reload(Path(config.auth.token_file))
@@ -111,7 +117,9 @@ class WebApp:
         self._health.draining = True
 
 
-def _build_authenticator(config: Config) -> Authenticator:
+def _build_authenticator(config: Config, keystone: KeystoneConnection | None) -> Authenticator:
+    if keystone is not None:
+        return KeystoneAuthenticator(keystone.tokens, keystone_uri(config))
     if config.auth.method == "token":
         return TokenFile(Path(config.auth.token_file))
     return NoAuth(settings.own_names(config))

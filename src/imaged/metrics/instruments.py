@@ -12,6 +12,7 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
 from imaged.metrics.counters import Counters, CountersCollector
+from imaged.metrics.keystone_meter import KeystoneMeter
 from imaged.metrics.operation_meters import (
     CatalogMeter,
     DeliveryMeter,
@@ -63,6 +64,12 @@ class Instruments:
             "scrubber.delay: how long deleted images can be restored.",
             registry=None,
         )
+
+    def register_keystone(self) -> KeystoneMeter:
+        """Register the metrics of Keystone, and return its meter. Only instances that use Keystone
+        have them.
+        """
+        return KeystoneMeter(self.registry)
 
     def register_instance_metrics(self, version: str) -> None:
         """Register metrics that exist once per instance, not once per process."""

@@ -1,5 +1,5 @@
-"""Detects outages of stores, the catalog and the receiver of events, and logs their beginning and
-their end, once each.
+"""Detects outages of stores, catalog, Keystone and the receiver of events, and logs beginning and
+end, once each.
 
 A watch wraps a meter: it sees every operation and passes it on. Refusals are answers, not outages:
 a full store works, and so does one without the requested blob. An outage ends with a success at
@@ -15,7 +15,13 @@ from time import monotonic
 
 import structlog
 
-from imaged.core.errors import CatalogError, ReceiverError, StoreError
+from imaged.core.errors import (
+    CatalogError,
+    KeystoneError,
+    ReceiverError,
+    StoreError,
+    TokenRefused,
+)
 from imaged.ports.meter import Meter
 
 log = structlog.get_logger()
@@ -120,3 +126,34 @@ def watch_catalog(meter: Meter, now: Callable[[], float] = monotonic) -> Meter:
             )
 
     return watch
+
+
+class KeystoneWatch:
+    """A meter that logs Keystone's outages, and passes each operation to ``meter``. A refused token
+    is an answer.
+    """
+
+    def __init__(self, meter: Meter, now: Callable[[], float] = monotonic) -> None:
+        self._meter = meter
+        self._now = now
+        self._outage = Outage()
+
+    @property
+    def failing_seconds(self) -> float | None:
+        """For how long it has been failing; None if it works."""
+        return self._now() - self._outage.began_at if self._outage.failures else None
+
+    def __call__(self, what: str, seconds: float, error: BaseException | None, /) -> None:
+        """Report an operation."""
+        self._meter(what, seconds, error)
+        if isinstance(error, KeystoneError):
+            if self._outage.fail(self._now()):
+                log.error("keystone.degraded", operation=what, error=str(error))
+        elif error is None or isinstance(error, TokenRefused):
+            recovery = self._outage.succeed(self._now())
+            if recovery is not None:
+                log.info(
+                    "keystone.recovered",
+                    failures=recovery.failures,
+                    lasted_s=recovery.lasted.total_seconds(),
+                )

@@ -6,6 +6,7 @@ made from them.
 
 from imaged.core.errors.backends import *  # noqa: F403 - an error is named where it is declared
 from imaged.core.errors.base import ImagedError as ImagedError
+from imaged.core.errors.identity import *  # noqa: F403
 from imaged.core.errors.images import *  # noqa: F403
 from imaged.core.errors.notifications import *  # noqa: F403
 from imaged.core.errors.requests import *  # noqa: F403
