@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from imaged.api.usage import RESOURCE_NAMES
 from imaged.core.limits import MIB
+from imaged.core.quota import UNIFIED_LIMIT_NAMES
 from support.client import Client
 from support.daemon import Daemon
 from support.postgresql import fresh_database
@@ -24,7 +24,7 @@ CLIENTS = 64
 ROOM = 10
 DATA = os.urandom(MIB // ROOM + 1)
 RAW = {"disk_format": "raw", "container_format": "bare"}
-NOTHING = dict.fromkeys(RESOURCE_NAMES.values(), 0)
+NOTHING = dict.fromkeys(UNIFIED_LIMIT_NAMES.values(), 0)
 
 
 @pytest_asyncio.fixture

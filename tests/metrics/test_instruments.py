@@ -140,9 +140,10 @@ async def test_every_value_of_a_label_is_there_from_the_start() -> None:
     assert series["imaged_store_errors_total operation=put store=far"] == 0
     assert series["imaged_tasks_ended_total outcome=failure type=location_import"] == 0
     assert series["imaged_duty_failures_total duty=reconcile"] == 0
+    assert series["imaged_quota_refusals_total resource=images"] == 0
     assert labels == {
         "answer", "code", "direction", "duty", "kind", "le", "operation", "outcome", "presence",
-        "process", "python", "reason", "state", "status", "store", "type", "version",
+        "process", "python", "reason", "resource", "state", "status", "store", "type", "version",
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
+from imaged.core.quota import Resource
 from imaged.core.summary import RequestCounts
 from imaged.metrics.operation_meters import CATALOG_BUCKETS, STORE_BUCKETS
 from imaged.metrics.request_meters import (
@@ -17,6 +18,7 @@ from imaged.metrics.request_meters import (
     RequestMeter,
     request_kind,
 )
+from support.quotas import refusal
 from support.service import Service, ask, token_of
 
 
@@ -38,6 +40,22 @@ def timed(registry: CollectorRegistry) -> dict[tuple[str, str], float]:
         for sample in family.samples
         if sample.name == "imaged_http_request_duration_seconds_count" and sample.value
     }
+
+
+def test_refusals_by_limits_are_counted_by_resource(registry: CollectorRegistry) -> None:
+    """Each resource has its series from the start; other errors are counted elsewhere."""
+    meter = RequestMeter(registry)
+
+    for error in (refusal("images"), refusal("images"), refusal("total"), ValueError()):
+        meter.count_error(error)
+
+    counts = {
+        resource.value: registry.get_sample_value(
+            "imaged_quota_refusals_total", {"resource": resource}
+        )
+        for resource in Resource
+    }
+    assert counts == {"total": 1, "staged": 0, "images": 2, "uploads": 0}
 
 
 @pytest.mark.asyncio

@@ -161,11 +161,13 @@ class Service(Node):
             health=self.health,
             usage=ProjectUsage(catalog, CatalogLimits()),
         )
+        self.errors: list[Exception] = []  # that requests were answered with
         self.app = build_app(
             api,
             Admission(token_file(), policy=policy, anonymous_read=anonymous_read),
             ApiSettings(public_url, STORES, cors),
             metrics,
+            self.errors.append,
         )
 
     def more_types(self, imported: ImageImport) -> Sequence[TaskType[Any]]:

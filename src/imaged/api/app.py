@@ -17,7 +17,7 @@ from imaged.api.discovery import VERSION_PATHS, StoreFacts, StoreRecords, Versio
 from imaged.api.http_errors import NoSuchPath, NotInVersion
 from imaged.api.image_data import ImageData
 from imaged.api.images import ImageRecords, ImportCalls
-from imaged.api.middleware import RequestMiddleware
+from imaged.api.middleware import OnError, RequestMiddleware, ignore_error
 from imaged.api.monitoring import METRICS_PATH, MetricsHandler, Probes
 from imaged.api.resource import CALLER_SCOPE_KEY, Links, Resource
 from imaged.api.schemas import TaskSchemas
@@ -61,6 +61,7 @@ def build_app(
     admission: Admission,
     settings: ApiSettings,
     metrics: MetricsHandler | None = None,
+    on_error: OnError = ignore_error,
 ) -> ASGIApp:
     """Build the application. It serves HTTP only: no lifespan, no websockets."""
     links = Links(settings.public_url)
@@ -69,7 +70,8 @@ def build_app(
     if metrics is not None:
         routes.append(Route(METRICS_PATH, Resource(GET=metrics.tell_with_token)))
     router = Router(routes, redirect_slashes=False, default=_not_found)
-    return allow_origins(RequestMiddleware(Authentication(admission, router)), settings.cors)
+    answering = RequestMiddleware(Authentication(admission, router), on_error)
+    return allow_origins(answering, settings.cors)
 
 
 def build_metrics_app(metrics: MetricsHandler) -> ASGIApp:

@@ -9,6 +9,7 @@ buffered.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from time import perf_counter
 from uuid import uuid4
 
@@ -31,11 +32,20 @@ REFUSALS = frozenset({401, 403, 421})  # no valid token, not permitted, by a nam
 _GLOBAL_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
+OnError = Callable[[Exception], None]
+
+
+def ignore_error(error: Exception) -> None:
+    """Tell no metric of an error."""
+
+
 class RequestMiddleware:
     """Wraps the application; all HTTP requests pass through it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, on_error: OnError = ignore_error) -> None:
+        """``on_error``: told each error that a request is answered with."""
         self._app = app
+        self._on_error = on_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -52,6 +62,7 @@ class RequestMiddleware:
                 await self._app({**scope}, body.receive, answer.send)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
                 is_upload = body.is_upload
+                self._on_error(error)
                 _log_refusal(error, scope)
                 _log_failure(error, is_started=answer.status is not None, is_upload=is_upload)
                 if answer.status is None:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from imaged.api.bodies import json_response
 from imaged.api.resource import caller_of
 from imaged.core.limits import MIB
-from imaged.core.quota import SIZES, Resource
+from imaged.core.quota import SIZES, UNIFIED_LIMIT_NAMES, Resource
 from imaged.services.project_usage import ProjectUsage
 
 UNLIMITED = -1
-
-#: The names of Keystone's unified limits, which are those of the API. Sizes are in MiB there.
-RESOURCE_NAMES: Mapping[Resource, str] = {
-    Resource.TOTAL: "image_size_total",
-    Resource.STAGED: "image_stage_total",
-    Resource.IMAGES: "image_count_total",
-    Resource.UPLOADS: "image_count_uploading",
-}
 
 
 class UsageRecords:
@@ -36,7 +26,7 @@ class UsageRecords:
         return json_response(
             {
                 "usage": {
-                    RESOURCE_NAMES[resource]: {
+                    UNIFIED_LIMIT_NAMES[resource]: {
                         "usage": _in_unit(resource, account.usage[resource]),
                         "limit": _in_unit(resource, limits[resource]),
                     }

@@ -43,6 +43,14 @@ Limits = Mapping[Resource, int | None]  # None: unlimited
 NO_USAGE: Usage = dict.fromkeys(Resource, 0)
 UNLIMITED: Limits = dict.fromkeys(Resource)
 
+#: The names in the API of Glance, and in Keystone.
+UNIFIED_LIMIT_NAMES: Mapping[Resource, str] = {
+    Resource.TOTAL: "image_size_total",
+    Resource.STAGED: "image_stage_total",
+    Resource.IMAGES: "image_count_total",
+    Resource.UPLOADS: "image_count_uploading",
+}
+
 _UNITS: Mapping[Resource, str] = {
     Resource.TOTAL: "bytes of data",
     Resource.STAGED: "bytes of staged data",

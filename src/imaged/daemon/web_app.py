@@ -20,7 +20,7 @@ from imaged.api.bodies import sends_file
 from imaged.api.http_errors import BAD_GATEWAY, UNAVAILABLE, BodyTooSlow
 from imaged.api.images import ImportCalls
 from imaged.api.keystone_authenticator import KeystoneAuthenticator
-from imaged.api.middleware import REQUEST_ID_HEADER
+from imaged.api.middleware import REQUEST_ID_HEADER, ignore_error
 from imaged.api.resource import REQUEST_ID_SCOPE_KEY
 from imaged.config import Config
 from imaged.core.policy import Policy
@@ -96,7 +96,10 @@ class WebApp:
             config.api.public_url, settings.store_facts(config), settings.cors_settings(config)
         )
         metrics = None if metrics_endpoint is None else metrics_endpoint.for_api
-        app = build_app(api, self._admission, stated, metrics)
+        on_error = ignore_error
+        if metrics_endpoint is not None:
+            on_error = metrics_endpoint.instruments.requests.count_error
+        app = build_app(api, self._admission, stated, metrics, on_error)
         self.app: ASGIApp = app if metrics_endpoint is None else metrics_endpoint.wrap(app)
 
     def apply(self, config: Config, policy: Policy) -> None:

@@ -15,8 +15,10 @@ from imaged.core.errors import (
     ClientVanished,
     FormatRefused,
     ImagedError,
+    QuotaExceeded,
     StoreError,
 )
+from imaged.core.quota import Resource
 from imaged.core.summary import RequestCounts
 
 #: Seconds. A quantile is interpolated inside one bucket, and is wrong by the ratio of its bounds at
@@ -69,6 +71,13 @@ class RequestMeter:
             ("code",),
             registry=registry,
         )
+        quota_refusals = Counter(
+            "imaged_quota_refusals",
+            "Requests that a limit of their project refused (413).",
+            ("resource",),
+            registry=registry,
+        )
+        self._quota_refusals = {one.value: quota_refusals.labels(one.value) for one in Resource}
         for kind in REQUEST_KINDS:
             self._seconds.labels(kind, "200")
         self._refusals = {code: refusals.labels(str(code)) for code in REFUSED_STATUSES}
@@ -105,6 +114,11 @@ class RequestMeter:
     def counts(self) -> RequestCounts:
         """The requests that were answered, for ``imaged status``."""
         return RequestCounts(self._answered, self._failed, self._refused)
+
+    def count_error(self, error: Exception) -> None:
+        """Record the error that a request is answered with."""
+        if isinstance(error, QuotaExceeded):
+            self._quota_refusals[error.resource].inc()
 
     def count(self, kind: str, status: int, took_seconds: float) -> None:
         """Record an answered request."""
