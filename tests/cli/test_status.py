@@ -21,6 +21,7 @@ from imaged.cli.watch import WatchScreen
 from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
+from imaged.core.outbox import OutboxCount
 from imaged.core.summary import (
     BlobUsage,
     DamagedImage,
@@ -95,6 +96,7 @@ BUSY = Summary(
     damaged_images=[DamagedImage(A, "It is not what it was.")],
     restorable_since=NOW - 60 * MINUTE,
     warnings=["store local: 1 of its 1 blobs have no row"],
+    outbox=OutboxCount(3, 1, NOW - 5 * MINUTE),
 )
 PACE = Pace(lease=MINUTE, comparison=360 * MINUTE)
 IDLE = Summary(NOW, [], [], {}, [], 0, 0, None)
@@ -249,6 +251,11 @@ def test_json_has_the_same_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert facts["is_reload_rejected"] is True
     assert facts["damaged_images"] == 1
     assert facts["warnings"] == ["store local: 1 of its 1 blobs have no row"]
+    assert facts["notifications"] == {
+        "waiting": 3,
+        "failing": 1,
+        "oldest_at": "2026-11-20T11:55:00.000+00:00",
+    }
     assert facts["images"] == {"active": 7, "saving": 2}
     assert facts["stores"][1] == {
         "store": "cloud",
@@ -300,6 +307,24 @@ def test_backups_and_what_goes_next(changes: dict[str, Any], line: str) -> None:
     summary = replace(ONE, restorable_since=NOW - HOUR)
 
     assert line in list(fact_lines(Reading(summary, [], **reading)))
+
+
+@pytest.mark.parametrize(
+    ("outbox", "line"),
+    [
+        (OutboxCount(1, 0, NOW - 5 * MINUTE), "1 event waiting to be sent; the oldest for 5m"),
+        (
+            OutboxCount(3, 2, NOW - 5 * MINUTE),
+            "3 events waiting to be sent, 2 of them with failures; the oldest for 5m",
+        ),
+    ],
+)
+def test_events_that_wait(outbox: OutboxCount, line: str) -> None:
+    """They have a line while there are any."""
+    waiting = Reading(replace(ONE, outbox=outbox), [], scrub_delay=HOUR)
+    assert f"events      {line}" in list(fact_lines(waiting))
+    none = fact_lines(Reading(ONE, [], scrub_delay=HOUR))
+    assert not [one for one in none if one.startswith("events")]
 
 
 def screen_lines(screen: WatchScreen[Any], height: int = 25) -> list[str]:

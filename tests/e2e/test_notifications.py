@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -25,13 +26,13 @@ from imaged.core.notification import IMAGE_EVENTS
 from support.backend import Backend
 from support.client import Client
 from support.daemon import Daemon
-from support.event_receiver import SECRET
+from support.event_receiver import OTHER_SECRET, SECRET
 from support.ports import reserve_port
 from support.waiting import until
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/send-notifications.md"
-CLIENTS = 6
-EVENTS_BETWEEN_KILLS = 25
+CLIENTS = 4
+EVENTS_BETWEEN_KILLS = 15
 PATCH_TYPE = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -85,7 +86,7 @@ class Receiver:
             self.process.kill()
             self.process.wait()
 
-    def received(self) -> Sequence[tuple[str, str, dict[str, object]]]:
+    def received(self) -> Sequence[tuple[str, str, dict[str, Any]]]:
         """The subject, the type and the event of each one, in the order in which they came."""
         with suppress(sqlite3.OperationalError):  # it has not made its table yet
             db = sqlite3.connect(f"file:{self.folder / 'events.db'}?mode=ro", uri=True)
@@ -140,7 +141,7 @@ async def kill_daemon(daemon: Daemon, receiver: Receiver, times: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "kills", [pytest.param(3, id="3 kills"), pytest.param(20, marks=pytest.mark.nightly)]
+    "kills", [pytest.param(2, id="2 kills"), pytest.param(20, marks=pytest.mark.nightly)]
 )
 async def test_a_receiver_that_is_killed_gets_each_event(
     backend: Backend, tmp_path: Path, kills: int
@@ -175,6 +176,56 @@ async def test_a_receiver_that_is_killed_gets_each_event(
     assert found == expected
     assert len(found) >= CLIENTS * kills
     assert " 401 " not in (tmp_path / "receiver.log").read_text()  # each signature was right
+
+
+async def test_a_reload_begins_and_ends_it(tmp_path: Path) -> None:
+    """A receiver that is configured later gets what changes from then on, signed by what the file
+    has then; a file without a secret is refused, and the old ones go on.
+    """
+    daemon, receiver = Daemon(tmp_path), Receiver(tmp_path)
+    receiver.start()
+    try:
+        await daemon.start()
+        async with Client(daemon.url) as client:
+            await client.create(name="before")
+            daemon.configure(**receiver.settings)
+            receiver.secret_file.write_text(f"{OTHER_SECRET}\n{SECRET}\n")
+            daemon.reload()
+            await daemon.until_told("config.reloaded")
+            receiver.secret_file.write_text(f"{SECRET}\n")  # it knows the old one
+            await client.create(name="signed by both")
+            await until_received(receiver, ["signed by both"])
+
+            receiver.secret_file.write_text("no secret")
+            daemon.reload()
+            await daemon.until_told("config.rejected")
+            receiver.secret_file.write_text(f"{OTHER_SECRET}\n")  # it knows the new one
+            await client.create(name="still by both")
+            await until_received(receiver, ["signed by both", "still by both"])
+
+            daemon.configure(notifications={"url": ""})
+            daemon.reload()
+            await daemon.until_told("config.reloaded", times=2)
+            await client.create(name="after")
+            await nothing_waits(daemon)
+    finally:
+        receiver.kill()
+        await daemon.end()
+    assert names_of(receiver) == ["signed by both", "still by both"]
+
+
+def names_of(receiver: Receiver) -> list[object]:
+    """The names of the images that it was told of."""
+    return [event["data"]["payload"]["name"] for _, _, event in receiver.received()]
+
+
+async def until_received(receiver: Receiver, names: list[object]) -> None:
+    """Wait until it was told of these images."""
+
+    async def is_told() -> bool:
+        return names_of(receiver) == names
+
+    await until(is_told, lambda: f"it was told of {names_of(receiver)}")
 
 
 async def nothing_waits(daemon: Daemon) -> None:
