@@ -15,6 +15,7 @@ from contracts.catalog_samples import AN_HOUR, STORE, add_active, add_expired, n
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.deletion import delete
 from imaged.core.limits import MIB
+from imaged.core.outbox import DeliveryResult
 from imaged.core.query import TaskQuery
 from imaged.core.task import Progress, Task, TaskStatus, cancel
 from support.postgresql import connected, fresh_database
@@ -62,6 +63,12 @@ FILLING = """
         CASE status WHEN 'processing' THEN now() + interval '1 minute' END
     FROM (SELECT n, CASE n % 1000 WHEN 4 THEN 'pending' WHEN 5 THEN 'processing' ELSE 'success'
         END AS status FROM generate_series(1, 10000) n) a;
+    INSERT INTO outbox (id, queue, number, type, priority, subject, payload, created_at, due_at,
+        failures)
+    SELECT gen_random_uuid(), 'image' || n % 3000, n, 'image.update', 'INFO', 'images/i',
+        json_build_object('k', md5(n::text) || repeat('v', 600)), now() - n * interval '1 s',
+        now() - n * interval '1 s', CASE WHEN n % 100 = 0 THEN 1 ELSE 0 END
+    FROM generate_series(1, 10000) n;
     INSERT INTO claims SELECT gen_random_uuid(), id, 'one', 60000000, now() + interval '1 minute'
     FROM images WHERE status = 'saving';
 """
@@ -201,6 +208,19 @@ async def test_duties_use_an_index(catalog: SqlCatalog, name: str) -> None:
         await ask(catalog)
 
     assert plans.indexes & set(index.split()), plans.nodes
+    assert plans.scans == set()
+
+
+async def test_the_outbox_is_read_in_the_order_of_indexes(catalog: SqlCatalog) -> None:
+    """However many events wait."""
+    with Plans(catalog) as plans:
+        taken = await catalog.take_events(8, 32, AN_HOUR)
+        result = DeliveryResult([one.id for one in taken[0]], untried=[taken[1][0].id])
+        await catalog.settle_events(result)
+        await catalog.drop_events(10 * AN_HOUR, 1_000_000, 10)
+        await catalog.list_events(10)
+
+    assert len(taken) == 8
     assert plans.scans == set()
 
 

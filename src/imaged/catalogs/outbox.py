@@ -60,7 +60,8 @@ _SURPLUS_BEGINS = (
     .offset(bindparam("kept", type_=Integer))
     .limit(1)
 )
-_COUNT = select(func.count(), func.min(outbox.c.created_at)).select_from(outbox)
+_COUNT = select(func.count()).select_from(outbox)
+_OLDEST_AT = select(func.min(outbox.c.created_at))
 _COUNT_FAILING = select(func.count()).select_from(outbox).where(outbox.c.failures > 0)
 
 
@@ -130,8 +131,11 @@ def list_events(db: Connection, limit: int) -> Sequence[OutboxEvent]:
 
 def count(db: Connection) -> OutboxCount:
     """Count the events that wait."""
-    events, oldest_at = db.execute(_COUNT).one()
-    return OutboxCount(events, db.execute(_COUNT_FAILING).scalar_one(), oldest_at)
+    return OutboxCount(
+        db.execute(_COUNT).scalar_one(),
+        db.execute(_COUNT_FAILING).scalar_one(),
+        db.execute(_OLDEST_AT).scalar_one(),
+    )
 
 
 def _values_of(event: Notification, number: int, now: datetime) -> dict[str, object]:
