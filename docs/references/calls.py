@@ -174,6 +174,33 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("POST", f"{IMAGE}/actions/reactivate"): Call((*_WRITE, errors.ActivationRefused)),
     ("PUT", f"{IMAGE}/tags/{{tag}}"): Call((*_WRITE, errors.InvalidAttribute, errors.TooMany)),
     ("DELETE", f"{IMAGE}/tags/{{tag}}"): Call((*_WRITE, errors.TagNotFound)),
+    ("GET", f"{IMAGE}/members"): Call(
+        (errors.ImageNotFound, errors.NotShared),
+        "The owner's project and administrators see all members, a member itself only.",
+    ),
+    ("POST", f"{IMAGE}/members"): Call(
+        (
+            *_WRITE,
+            *_JSON,
+            errors.InvalidAttribute,
+            errors.NotShared,
+            errors.MemberExists,
+            errors.TooManyMembers,
+        ),
+        'The body is `{"member": PROJECT}`. For the owner, of an image whose `visibility` is '
+        "`shared`; at most `images.max_members`.",
+    ),
+    ("GET", f"{IMAGE}/members/{{member_id}}"): Call(
+        (errors.ImageNotFound, errors.MemberNotFound),
+    ),
+    ("PUT", f"{IMAGE}/members/{{member_id}}"): Call(
+        (*_WRITE, *_JSON, errors.InvalidAttribute, errors.NotShared, errors.MemberNotFound),
+        'The body is `{"status": STATUS}`: `pending`, `accepted` or `rejected`. For the member, '
+        "and not for the owner. Its answer decides whether its lists have the image.",
+    ),
+    ("DELETE", f"{IMAGE}/members/{{member_id}}"): Call(
+        (*_WRITE, errors.NotShared, errors.MemberNotFound), "For the owner."
+    ),
     ("GET", "/v2/tasks"): Call(
         (errors.InvalidQuery, errors.NotPermitted),
         "Without their inputs and results. **Ours:** the filters `owner` and `image_id`.",
@@ -208,6 +235,8 @@ CALLS: Mapping[tuple[str, str], Call] = {
     ("GET", "/v2/info/stores/detail"): Call((errors.NotPermitted,), "For administrators."),
     ("GET", "/v2/schemas/image"): Call(),
     ("GET", "/v2/schemas/images"): Call(),
+    ("GET", "/v2/schemas/member"): Call(),
+    ("GET", "/v2/schemas/members"): Call(),
     ("GET", "/v2/schemas/task"): Call(),
     ("GET", "/v2/schemas/tasks"): Call(),
 }
@@ -226,6 +255,8 @@ FILTERS: Mapping[str, str] = {
     "`lt:`, `lte:`, `gt:`, `gte:`, `neq:`",
     "`tag`": "those with this tag; with all of them, where it comes several times",
     "`visibility`": "those of this visibility; `all` for all images",
+    "`member_status`": "of those shared with the project of the caller, which others come with: "
+    "`accepted` (the default), `pending`, `rejected`, or `all`",
     "`os_hidden`": "`true`: the hidden ones instead of the others",
     "`sort`, or `sort_key` and `sort_dir`": "in this order: `sort=name:asc,size:desc`",
     "`deleted`": "`true`: none, because no list has deleted images (Glance ignores it)",
@@ -262,6 +293,7 @@ def handlers() -> Mapping[tuple[str, str], Handler]:
     nothing: Any = _Nothing()
     services = ApiServices(
         images=nothing,
+        members=nothing,
         uploads=nothing,
         downloads=nothing,
         sent_downloads=nothing,

@@ -173,10 +173,13 @@ OPERATIONS = (
     ),
     Operation(
         "share an image with a project",
-        tuple((method, MEMBERS) for method in ("GET", "POST")),
-        "add project, remove project, member list",
+        (
+            *((method, MEMBERS) for method in ("GET", "POST")),
+            *((method, f"{MEMBERS}/{{member_id}}") for method in ("GET", "PUT", "DELETE")),
+        ),
+        "add project, remove project, member list, set --accept",
         "member-create, member-update, member-delete, member-list",
-        "add_member, update_member, remove_member, members",
+        "add_member, get_member, find_member, update_member, remove_member, members",
         "members.Create, members.Update, members.Delete, members.List",
         terraform=True, packer=True,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import msgspec
 
 from imaged.core.history import Action
 from imaged.core.image import Image
+from imaged.core.member import Member
 from imaged.core.notification import (
     IMAGE_EVENTS,
     EventType,
@@ -23,6 +25,7 @@ from imaged.core.task import Task
 from imaged.webhooks.cloud_event import cloud_event
 from imaged.webhooks.http_receiver import EVENT_STATUSES
 from references.markdown import MADE, code, table
+from references.notification_differences import differences
 
 _NOW = datetime(2026, 11, 30, 16, 13, 26, 609679, tzinfo=UTC)
 _IMAGE = Image(
@@ -131,48 +134,6 @@ _HEADERS = (
     ),
 )
 
-_GLANCE_DIFFERS = (
-    (
-        (
-            "A failed `image.upload` has a text as payload, in which the id of the image is not a "
-            "field."
-        ),
-        "It has the payload of the image, and `message`.",
-    ),
-    (
-        "A download that the client breaks off is not told.",
-        "It is, with the bytes that were sent and the priority `ERROR`.",
-    ),
-    (
-        "A task that has not ended `expires_at` the time of the event.",
-        "`null`.",
-    ),
-    (
-        "`task.run` follows the end of the task, with the status `pending`.",
-        "It comes with `task.processing`.",
-    ),
-    (
-        "`os_glance_importing_to_stores` names the stores of an import.",
-        "It is empty: there is one store, in `backend`.",
-    ),
-    (
-        "The `image.prepare` of an import is sent by its task.",
-        "It is sent when the import is requested.",
-    ),
-    (
-        "An expired task is removed without an event.",
-        "`task.delete`.",
-    ),
-    (
-        "Nobody restores images.",
-        "A restored image sends `image.activate` and `image.update`.",
-    ),
-    (
-        "Notifications that the bus does not take are lost.",
-        "They wait.",
-    ),
-)
-
 _SENT: Mapping[EventType, tuple[str, str]] = {
     EventType.IMAGE_CREATE: (
         "An image was created, perhaps by a task and with its data.",
@@ -221,6 +182,15 @@ _SENT: Mapping[EventType, tuple[str, str]] = {
         ),
         "download",
     ),
+    EventType.IMAGE_MEMBER_CREATE: ("The image was shared with a project.", "member"),
+    EventType.IMAGE_MEMBER_UPDATE: (
+        "That project accepted or rejected it, or took its answer back.",
+        "member",
+    ),
+    EventType.IMAGE_MEMBER_DELETE: (
+        "The image is not shared with that project any more. Not sent when the image is deleted.",
+        "member, with `deleted` and `deleted_at`",
+    ),
     EventType.TASK_CREATE: ("A task was requested.", "task"),
     EventType.TASK_PROCESSING: (
         "An attempt at the task began; again after each lost worker.",
@@ -234,16 +204,6 @@ _SENT: Mapping[EventType, tuple[str, str]] = {
         "task, with `deleted` and `deleted_at`",
     ),
 }
-
-_DIFFERENCES = """\
-## What differs from Glance
-
-{differences}
-Not sent are the 17 events of metadata definitions, because imaged has none yet:
-`metadef_namespace` (`create`, `update`, `delete`, `delete_objects`, `delete_properties`,
-`delete_tags`), `metadef_object`, `metadef_property` and `metadef_tag` (`create`, `update`,
-`delete`), `metadef_resource_type` (`create`, `delete`).
-"""
 
 
 def reference() -> str:
@@ -266,7 +226,7 @@ def reference() -> str:
             "",
             table(("change ([events](events.md))", "events"), _orders()),
             *_payloads(),
-            _DIFFERENCES.format(differences=table(("Glance 33", "imaged"), _GLANCE_DIFFERS)),
+            differences(),
         ]
     )
 
@@ -295,6 +255,9 @@ def _payloads() -> Iterator[str]:
         "Moments are in UTC, in whole seconds. Sizes are in bytes, `min_disk` in GiB, `min_ram` in "
         "MiB. Secrets, inputs, results and messages of tasks, and locations are not in them.\n"
     )
-    for name, told in (("image", create), ("task", asked), ("download", sent)):
+    shared = replace(_IMAGE, members={"p2": Member("p2")})
+    (added,) = image_notifications(_IMAGE, shared)
+    kinds = (("image", create), ("member", added), ("task", asked), ("download", sent))
+    for name, told in kinds:
         yield f"- **{name}**: {', '.join(map(code, told.payload))}."
     yield ""

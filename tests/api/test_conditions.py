@@ -114,6 +114,7 @@ CHANGES = [
     ("PUT", "/stage", b"hello", OCTETS),
     ("PUT", "/tags/x", b"", ""),
     ("DELETE", "/tags/t", b"", ""),
+    ("POST", "/members", b'{"member":"p2"}', "application/json"),
     ("POST", "/actions/deactivate", b"", ""),
     ("POST", "/actions/reactivate", b"", ""),
     ("POST", "/import", b"{}", "application/json"),

@@ -42,6 +42,9 @@ FILLING = """
             WHEN 2 THEN 'uploading' ELSE CASE n % 10 WHEN 3 THEN 'saving' ELSE 'active' END
             END AS status FROM generate_series(1, 10000) n) a) b;
     INSERT INTO image_tags SELECT id, 'tag' || version || substr(id, 7) FROM images;
+    INSERT INTO image_members SELECT id, 'owner' || (substr(id, 6)::int + 1) % 1000,
+        CASE WHEN substr(id, 6)::int % 4 = 0 THEN 'pending' ELSE 'accepted' END, now(), now()
+    FROM images WHERE id LIKE 'image%';
     INSERT INTO image_properties SELECT id, 'k', 'v' || id FROM images;
     INSERT INTO blobs (key, store, size_bytes, state, holders, due_at, failures)
     SELECT lpad(n::text, 60, '0'), 'local', 10, CASE WHEN doomed THEN 'doomed' ELSE 'kept' END,

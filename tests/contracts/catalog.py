@@ -15,6 +15,7 @@ from contracts.catalog_history import HistoryContract
 from contracts.catalog_images import ImagesContract
 from contracts.catalog_ledger import FindingContract, LedgerContract
 from contracts.catalog_lists import ListsContract
+from contracts.catalog_members import MembersContract
 from contracts.catalog_outbox import OutboxContract
 from contracts.catalog_places import PlacesContract
 from contracts.catalog_queue import LeasesContract, QueueContract
@@ -38,6 +39,7 @@ class CatalogContract(
     QueueContract,
     LeasesContract,
     ListsContract,
+    MembersContract,
     TasksContract,
     WritingTasksContract,
     TaskQueueContract,

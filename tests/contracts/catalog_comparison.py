@@ -20,8 +20,13 @@ def timeless(image: Image | None) -> Image | None:
     failure = image.last_failure and replace(image.last_failure, at=None)
     broken = image.broken_upload and replace(image.broken_upload, at=None)
     task = timeless_task(image.task)
+    members = {
+        key: replace(member, created_at=None, updated_at=None)
+        for key, member in image.members.items()
+    }
     return replace(
         image,
+        members=members,
         since=None,
         created_at=None,
         updated_at=None,

@@ -17,6 +17,7 @@ from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS, MIB
+from imaged.core.member import Member, MemberStatus
 from imaged.core.query import (
     LISTED_BASE_BYTES,
     SORTABLE,
@@ -53,6 +54,7 @@ properties = st.dictionaries(
 def images(draw: st.DrawFn) -> Image:
     """An image that a catalog may have, without bytes."""
     status = draw(st.sampled_from(Status))
+    answers = draw(st.dictionaries(st.sampled_from(OWNERS), st.sampled_from(MemberStatus)))
     return Image(
         id=str(UUID(int=draw(st.integers(0, 2**128 - 1)))),
         owner=draw(st.sampled_from(OWNERS)),
@@ -65,6 +67,7 @@ def images(draw: st.DrawFn) -> Image:
         min_ram_mib=draw(st.sampled_from([0, 1, 512])),
         tags=tuple(draw(st.sets(tags))),
         properties=draw(properties),
+        members={name: Member(name, answer) for name, answer in answers.items()},
         status=status,
         content=content(draw(st.sampled_from(SIZES))) if status in COMPLETE else None,
     )
@@ -93,6 +96,7 @@ def queries(draw: st.DrawFn, there: list[Image]) -> ImageQuery:
         caller=draw(callers),
         conditions=tuple(draw(st.lists(conditions(there), max_size=2))),
         visibility=draw(st.none() | st.sampled_from(Visibility)),
+        member_status=draw(st.none() | st.sampled_from(MemberStatus)),
         any_visibility=draw(st.booleans()),
         tags=tuple(draw(st.sets(tags, max_size=3))),
         properties=tuple(draw(properties).items()),
@@ -124,7 +128,7 @@ class ListsContract:
         async with fresh() as catalog:
             for image in data.draw(st.lists(images(), max_size=12, unique_by=lambda i: i.id)):
                 await catalog.add_image(image)
-            there = await all_images(catalog)
+            there = [await catalog.get_image(one.id) for one in await all_images(catalog)]
             for _ in range(QUERIES):
                 query = data.draw(queries(there))
                 whole = page_of_images(there, query)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
+from imaged.core.member import MemberStatus
 from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
 from imaged.core.task import created
 from support.sample_images import task
@@ -16,6 +17,7 @@ ADMIN = Caller("u", "owner7", frozenset({"admin"}))
 LAST = Image(id="x", owner="p", name="n", created_at=datetime.now(UTC) - timedelta(days=3))
 LAST_TASK = created(task("t"), datetime(2026, 1, 1, tzinfo=UTC))
 STAGED = Condition(Column.STATUS, Operator.EQUAL, Status.UPLOADING)
+ACTIVE = Condition(Column.STATUS, Operator.EQUAL, Status.ACTIVE)
 MINE = Condition(Column.OWNER, Operator.EQUAL, "owner7")
 NAMED = Condition(Column.NAME, Operator.EQUAL, "name7")
 
@@ -28,6 +30,25 @@ LISTS = {
     "member": (ImageQuery(caller=MEMBER), "images_owner"),
     "member, next page": (ImageQuery(caller=MEMBER, after=LAST), "images_owner"),
     "member, public": (ImageQuery(caller=MEMBER), "images_visibility"),
+    "member, shared": (ImageQuery(caller=MEMBER), "image_members_member"),
+    "member, shared and pending": (
+        ImageQuery(caller=MEMBER, visibility=Visibility.SHARED, member_status=MemberStatus.PENDING),
+        "image_members_member",
+    ),
+    "member, shared, any answer": (
+        ImageQuery(
+            caller=MEMBER,
+            visibility=Visibility.SHARED,
+            member_status=None,
+            conditions=(ACTIVE,),
+            after=LAST,
+        ),
+        "image_members_member",
+    ),
+    "member, any answer, by name": (
+        ImageQuery(caller=MEMBER, member_status=None, order=(Order(Column.NAME),)),
+        "image_members_member",
+    ),
     "one status": (ImageQuery(conditions=(STAGED,)), "images_status"),
     "one owner": (ImageQuery(conditions=(MINE,)), "images_owner"),
     "one visibility": (ImageQuery(visibility=Visibility.PUBLIC), "images_visibility"),

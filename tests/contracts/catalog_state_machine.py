@@ -27,11 +27,13 @@ from contracts.catalog_comparison import (
     undated,
     unfinished,
 )
-from imaged.core import uploading
+from imaged.core import sharing, uploading
+from imaged.core.access import OPERATOR
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
 from imaged.core.errors import CatalogError, ImagedError
 from imaged.core.image import Change, Image
+from imaged.core.member import MemberStatus
 from imaged.core.query import TaskQuery
 from imaged.core.quota import Resource
 from imaged.core.summary import Instance
@@ -106,6 +108,15 @@ class CatalogMachine(RuleBasedStateMachine):
             tags = left if tag in image.tags else (*image.tags, tag)
             return replace(image, owner=owner, tags=tags, properties={"last": tag})
 
+        self._modify(image_id, change)
+
+    @rule(image_id=IDS, member_id=OWNERS, way=st.sampled_from(["add", "remove", *MemberStatus]))
+    def share(self, image_id: str, member_id: str, way: str) -> None:
+        """Also with a project that is a member already, or was never one."""
+        change = {
+            "add": sharing.add_member(OPERATOR, member_id, 1),
+            "remove": sharing.remove_member(OPERATOR, member_id),
+        }.get(way) or sharing.answer(OPERATOR, member_id, MemberStatus(way))
         self._modify(image_id, change)
 
     @rule(image_id=IDS, size_bytes=SIZES, lease=LEASES, way=st.sampled_from("usa"))

@@ -9,12 +9,10 @@ from itertools import product
 import pytest
 
 from imaged.core.access import (
-    history_as_seen_by,
     may_see,
     permitted_change,
     permitted_claim,
     require_change,
-    require_history,
     require_permitted,
     require_readable,
     require_visibility,
@@ -23,6 +21,7 @@ from imaged.core.access import (
 from imaged.core.deletion import deactivate
 from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted
 from imaged.core.history import Actor, HistoryEntry, ImageHistory
+from imaged.core.history_access import history_as_seen_by, require_history
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import GONE, Status
 from imaged.core.policy_rules import Rule

@@ -14,6 +14,8 @@ from imaged.core.history import ACTIONS, DETAILS, Action, action_between, detail
 from imaged.core.image import BrokenUpload, Image, Visibility
 from imaged.core.lifecycle import Event, Status
 from imaged.core.limits import MIB
+from imaged.core.member import Member, MemberStatus
+from imaged.core.sharing import add_member, answer, remove_member
 from imaged.core.task import cancel
 from imaged.core.uploading import (
     begin_import,
@@ -26,6 +28,7 @@ from imaged.core.uploading import (
     store_data,
     unstage,
 )
+from support.callers import OWNER, STRANGER
 from support.sample_images import (
     NOW,
     REASON,
@@ -51,6 +54,7 @@ BROKEN_OFF: dict[str, object] = {"reason": REASON, "received_bytes": 0}
 STAGED = staged()
 IMPORTING = attempt_at(location("second"))(begin_import(task())(STAGED), claim(2))
 MAKING = attempt_at(location())(draft(), claim())
+SHARED = replace(active(), members={"p2": Member("p2", created_at=NOW, updated_at=NOW)})
 GAVE_UP = give_back(claim(), REASON, final=True)(saving())
 
 #: What happened, by the image before and after it, and the details besides durations.
@@ -151,6 +155,24 @@ CHANGES: dict[str, tuple[Image | None, Image, Action | None, dict[str, object]]]
         ),
         Action.CHANGED,
         {"attributes": ["name", "visibility", "os_hidden", "properties"]},
+    ),
+    "a member more": (
+        SHARED,
+        add_member(OWNER, "p3", None)(SHARED),
+        Action.MEMBER_ADDED,
+        {"member_id": "p3"},
+    ),
+    "an answer": (
+        SHARED,
+        answer(STRANGER, "p2", MemberStatus.REJECTED)(SHARED),
+        Action.MEMBER_ANSWERED,
+        {"member_id": "p2", "member_status": "rejected"},
+    ),
+    "a member less": (
+        SHARED,
+        remove_member(OWNER, "p2")(SHARED),
+        Action.MEMBER_REMOVED,
+        {"member_id": "p2"},
     ),
     "found damaged": (active(), replace(active(), damage="The checksum differs."), None, {}),
 }

@@ -21,6 +21,7 @@ from imaged.core import ledger
 from imaged.core.deletion import deactivate, delete_after, expire, reactivate, restore
 from imaged.core.history import Action
 from imaged.core.image import Image, Visibility
+from imaged.core.member import Member, MemberStatus
 from imaged.core.notification import (
     IMAGE_EVENTS,
     EventType,
@@ -77,6 +78,7 @@ RECORDED: dict[str, Any] = json.loads(
 STAGED = staged()
 IMPORTING = attempt_at(location("second"))(begin_import(task())(STAGED), claim(2))
 MAKING = attempt_at(location())(draft(), claim())
+SHARED = replace(active(), members={"p2": Member("p2", created_at=NOW, updated_at=NOW)})
 TASK = task()
 RUNNING = claim_task(TASK, claim())
 
@@ -150,6 +152,18 @@ CHANGES: dict[str, tuple[Image | None, Image, str]] = {
     "expired": (pending_delete(), expire(pending_delete())(pending_delete()), ""),
     "scrubbed": (expired(), ledger.settle_scrubbed(expired(), "first", NOW), ""),
     "attributes": (active(), replace(active(), hidden=True), "image.update"),
+    "a member more": (
+        SHARED,
+        replace(SHARED, members={**SHARED.members, "p3": Member("p3")}),
+        "image.member.create",
+    ),
+    "an answer": (
+        SHARED,
+        replace(SHARED, members={"p2": Member("p2", MemberStatus.ACCEPTED, NOW)}),
+        "image.member.update",
+    ),
+    "a member less": (SHARED, active(), "image.member.delete"),
+    "a name and a member": (SHARED, replace(active(), name="another"), "image.update"),
     "found damaged": (active(), replace(active(), damage="The checksum differs."), ""),
     "nothing": (active(), active(), ""),
 }
@@ -372,3 +386,29 @@ def test_the_order_is_glances() -> None:
     ours = " ".join(events_of(image_notifications(a, dated(a, b))) for a, b in changes)
     of_image = [event for event in ours.split() if event.startswith("image.")]
     assert of_image == told[: len(of_image)]
+
+
+def test_the_payload_of_a_member() -> None:
+    """The fields of Glance's ``format_image_member_notification``; a removed one says when."""
+    (removed,) = image_notifications(SHARED, active(), NOW + HOUR)
+    answered = replace(SHARED, members={"p2": Member("p2", MemberStatus.REJECTED, NOW, NOW)})
+    (update,) = image_notifications(SHARED, answered)
+
+    payload = {
+        "image_id": SHARED.id,
+        "member_id": "p2",
+        "status": "rejected",
+        "created_at": "2026-11-20T12:00:00Z",
+        "updated_at": "2026-11-20T12:00:00Z",
+        "deleted": False,
+        "deleted_at": None,
+    }
+    assert update.payload == payload
+    assert removed.payload == {
+        **payload,
+        "status": "pending",
+        "deleted": True,
+        "deleted_at": "2026-11-20T13:00:00Z",
+    }
+    assert update.subject == f"images/{SHARED.id}/members/p2"
+    assert update.queue == removed.queue == SHARED.id

@@ -16,6 +16,8 @@ NOT_TOLD = {
     ("GET", "/v2/"),
     ("HEAD", "/v2/images/{image_id}/file"),
     ("GET", "/v2/info/stores/detail"),
+    ("GET", "/v2/schemas/member"),
+    ("GET", "/v2/schemas/members"),
     ("GET", "/v2/schemas/task"),
     ("GET", "/v2/schemas/tasks"),
 }

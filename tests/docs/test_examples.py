@@ -35,6 +35,19 @@ OCTETS = "-H 'Content-Type: application/octet-stream'"
 FILES = {"debian-12.qcow2": qcow2(), "disk.raw": raw(), "disk.raw.gz": gzip.compress(raw())}
 ELSEWHERE_IS_HERE = {"https://images.example.net": "http://127.0.0.1:9292", "/srv/images": "srv"}
 
+#: Ann of the project web and Ben of the project shop have tokens.
+TWO_PROJECTS = (
+    "imaged token --user ann --project web --role member > etc/tokens.toml && mv token ann.token",
+    "imaged token --user ben --project shop --role member >> etc/tokens.toml && mv token ben.token",
+    "echo [auth] > etc/conf.d/tokens.toml",
+    "echo 'method = \"token\"' >> etc/conf.d/tokens.toml",
+    'echo token_file = \\"$PWD/etc/tokens.toml\\" >> etc/conf.d/tokens.toml',
+    "systemctl restart imaged",
+    f"until curl -s {IMAGES}; do sleep 0.1; done",
+)
+
+OF_ANN = '-H "X-Auth-Token: $(cat ~/ann.token)"'
+
 #: Pages for root that can be typed too, with what must be there before.
 PLAYED: Mapping[str, Sequence[str]] = {
     "docs/how-to/authenticate.md": (),
@@ -57,6 +70,10 @@ PLAYED: Mapping[str, Sequence[str]] = {
         f"head -c 20M /dev/zero | curl -sf -T - {OCTETS} {IMAGES}/{GOLDEN['id']}/file",
     ),
     "docs/how-to/send-notifications.md": (),
+    "docs/how-to/share-images.md": (
+        *TWO_PROJECTS,
+        f"curl -sf {IMAGES} {OF_ANN} -H 'Content-Type: application/json' -d '{json.dumps(GOLDEN)}'",
+    ),
     "docs/how-to/tune-the-scrub-delay.md": (),
 }
 

@@ -37,6 +37,7 @@ from imaged.services.health import Health
 from imaged.services.images import Images, RecordLimits
 from imaged.services.ingest import RESERVE_AHEAD_BYTES
 from imaged.services.ingest_pipeline import IngestSettings
+from imaged.services.members import Members, MemberSettings
 from imaged.services.project_usage import ProjectUsage
 from imaged.services.scrubber import ScrubberSettings
 from imaged.services.sent_downloads import SentDownloads
@@ -145,10 +146,12 @@ class Service(Node):
         )
         scrubbing = configured(ScrubberSettings, delay=timedelta(hours=1))
         self.images = Images(catalog, scrubbing, configured(RecordLimits))
+        self.members = Members(catalog, configured(MemberSettings))
         self.health = Health(catalog, self.stores)
         self.sent_downloads = SentDownloads(catalog)
         api = ApiServices(
             images=self.images,
+            members=self.members,
             uploads=self.ingest,
             downloads=self.downloads,
             sent_downloads=self.sent_downloads,

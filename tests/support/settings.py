@@ -50,6 +50,7 @@ ALL_SETTINGS: Mapping[type[Any], Any] = {
         settings.connection_settings(DEFAULT_CONFIG).min_rate,
         settings.record_limits(DEFAULT_CONFIG),
         settings.delivery_settings(DEFAULT_CONFIG),
+        settings.member_settings(DEFAULT_CONFIG),
         settings.claim_settings(DEFAULT_CONFIG),
         settings.filesystem_settings(FOLDER),
         settings.s3_settings("cloud", BUCKET),

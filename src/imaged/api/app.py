@@ -17,6 +17,7 @@ from imaged.api.discovery import VERSION_PATHS, StoreFacts, StoreRecords, Versio
 from imaged.api.http_errors import NoSuchPath, NotInVersion
 from imaged.api.image_data import ImageData
 from imaged.api.images import ImageRecords, ImportCalls
+from imaged.api.members import MemberRecords
 from imaged.api.middleware import OnError, RequestMiddleware, ignore_error
 from imaged.api.monitoring import METRICS_PATH, MetricsHandler, Probes
 from imaged.api.resource import CALLER_SCOPE_KEY, Links, Resource
@@ -28,6 +29,7 @@ from imaged.services.downloads import Downloads
 from imaged.services.health import Health
 from imaged.services.images import Images
 from imaged.services.ingest import Ingester
+from imaged.services.members import Members
 from imaged.services.project_usage import ProjectUsage
 from imaged.services.sent_downloads import SentDownloads
 from imaged.services.tasks.task_service import TaskService
@@ -47,6 +49,7 @@ class ApiServices:
     """The services that the application calls."""
 
     images: Images
+    members: Members
     uploads: Ingester
     downloads: Downloads
     sent_downloads: SentDownloads
@@ -87,6 +90,7 @@ def paths(
     probes, known = Probes(services.health), StoreRecords(stores)
     imports, tasks = services.imports, services.tasks
     records = ImageRecords(services.images, links, [store.id for store in stores], imports.methods)
+    members = MemberRecords(services.members)
     data = ImageData(services.uploads, services.downloads, services.sent_downloads)
     work, task_schemas = TaskRecords(tasks, links), TaskSchemas(tasks.registry.names)
     image, find = "/v2/images/{image_id}", records.find
@@ -107,6 +111,10 @@ def paths(
         f"{image}/tags/{{tag}}": Resource(
             find=find, PUT=records.add_tag, DELETE=records.remove_tag
         ),
+        f"{image}/members": Resource(find=find, GET=members.list, POST=members.create),
+        f"{image}/members/{{member_id}}": Resource(
+            find=find, GET=members.show, PUT=members.answer, DELETE=members.delete
+        ),
         f"{image}/tasks": Resource(GET=work.list_for_image),
         f"{image}/history": Resource(GET=records.history),
         "/v2/tasks": Resource(GET=work.list, POST=work.create),
@@ -118,6 +126,8 @@ def paths(
         "/v2/info/usage": Resource(GET=UsageRecords(services.usage).tell),
         "/v2/schemas/image": Resource(GET=schemas.show_image_schema),
         "/v2/schemas/images": Resource(GET=schemas.show_images_schema),
+        "/v2/schemas/member": Resource(GET=schemas.show_member_schema),
+        "/v2/schemas/members": Resource(GET=schemas.show_members_schema),
         "/v2/schemas/task": Resource(GET=task_schemas.show_task),
         "/v2/schemas/tasks": Resource(GET=task_schemas.show_tasks),
     }

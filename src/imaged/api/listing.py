@@ -19,6 +19,7 @@ from imaged.core.attributes import is_printable
 from imaged.core.errors import ImageNotFound, InvalidQuery, TaskNotFound
 from imaged.core.image import Visibility
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
+from imaged.core.member import MemberStatus
 from imaged.core.query import (
     NEWEST_FIRST,
     SORTABLE,
@@ -34,7 +35,6 @@ from imaged.core.task import TaskStatus
 
 DEFAULT_LIMIT = 25
 MAX_LIMIT = 1000
-MEMBER_STATUSES = ("accepted", "pending", "rejected", "all")
 TASK_PARAMETERS = ("limit", "marker", "sort_key", "sort_dir", "type", "status", "owner", "image_id")
 
 _SORTABLE = {"size" if column is Column.SIZE else column.value: column for column in SORTABLE}
@@ -94,7 +94,6 @@ def read_listing(caller: Caller, parameters: QueryParams) -> Listing[ImageQuery]
         if not (is_printable(name) and is_printable(value)):
             raise InvalidQuery(name, "has unprintable characters")
     visibility = _visibility(parameters.get("visibility"))
-    _check_member_status(parameters.get("member_status", "accepted"))
     compared, properties = _filters(dict(pairs))
     tags = tuple(dict.fromkeys(parameters.getlist("tag")))
     if len(tags) > MAX_TAGS:
@@ -103,6 +102,7 @@ def read_listing(caller: Caller, parameters: QueryParams) -> Listing[ImageQuery]
         caller=caller,
         conditions=(*compared, _hidden(parameters.get("os_hidden", "false"))),
         visibility=visibility,
+        member_status=_member_status(parameters.get("member_status", "accepted")),
         any_visibility=parameters.get("visibility") == "all",
         tags=tags,
         properties=properties,
@@ -181,9 +181,14 @@ def _visibility(text: str | None) -> Visibility | None:
         raise InvalidQuery("visibility", f"must be one of {known}, all") from None
 
 
-def _check_member_status(text: str) -> None:
-    if text not in MEMBER_STATUSES:
-        raise InvalidQuery("member_status", f"must be one of {', '.join(MEMBER_STATUSES)}")
+def _member_status(text: str) -> MemberStatus | None:
+    if text == "all":
+        return None
+    try:
+        return MemberStatus(text)
+    except ValueError:
+        known = ", ".join(MemberStatus)
+        raise InvalidQuery("member_status", f"must be one of {known}, all") from None
 
 
 def _hidden(text: str) -> Condition:

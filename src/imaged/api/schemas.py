@@ -1,4 +1,4 @@
-"""The JSON schemas of images, tasks and lists of them.
+"""The JSON schemas of images, their members, tasks, and lists of them.
 
 Those of images are generated from the table of attributes.
 """
@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from imaged.api.bodies import json_response
 from imaged.core.attributes import ATTRIBUTES, UUID_PATTERN, Attribute, JsonType, Writable
+from imaged.core.member import MemberStatus
 from imaged.core.task import TaskStatus
 
 OR_NULL = "null"
@@ -29,6 +30,16 @@ async def show_image_schema(request: Request) -> Response:  # noqa: ARG001 - a h
 async def show_images_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
     """Answer 200 with the schema of a list of images."""
     return json_response(images_schema())
+
+
+async def show_member_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
+    """Answer 200 with the schema of a member of an image."""
+    return json_response(member_schema())
+
+
+async def show_members_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
+    """Answer 200 with the schema of the members of an image."""
+    return json_response(members_schema())
 
 
 class TaskSchemas:
@@ -63,6 +74,36 @@ def image_schema() -> dict[str, Any]:
 def images_schema() -> dict[str, Any]:
     """The schema of a page of images."""
     return _page_schema("images", image_schema())
+
+
+def member_schema() -> dict[str, Any]:
+    """The schema of a member."""
+    return {
+        "name": "member",
+        "properties": {
+            "member_id": _text("The project with which the image is shared."),
+            "image_id": _text("The identifier of the image.", pattern=UUID_PATTERN),
+            "status": _text(
+                "The answer of that project, on which its lists depend.",
+                enum=[str(status) for status in MemberStatus],
+            ),
+            "created_at": _text("When the image was shared with the project."),
+            "updated_at": _text("When the project last answered, or else the same."),
+            "schema": {"readOnly": True, **_text("The path of the schema of a member.")},
+        },
+    }
+
+
+def members_schema() -> dict[str, Any]:
+    """The schema of all members of an image, which are one page."""
+    return {
+        "name": "members",
+        "properties": {
+            "members": {"type": "array", "items": member_schema()},
+            "schema": {"type": "string"},
+        },
+        "links": [{"rel": "describedby", "href": "{schema}"}],
+    }
 
 
 def task_schema(types: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Images and tasks as JSON.
+"""Images, their members, and tasks as JSON.
 
 Names and order are those of the OpenStack Image API v2: the client's properties first;
 ``progress`` is an extension. Times are UTC and truncated to seconds.
@@ -15,6 +15,7 @@ from imaged.core.access import Caller, is_owner
 from imaged.core.attributes import DAMAGE, LAST_FAILURE, NOTICE
 from imaged.core.history import ImageHistory
 from imaged.core.image import Failure, Image
+from imaged.core.member import Member
 from imaged.core.task import Progress, Task
 
 ETAG_BYTES = 12  # of a digest
@@ -143,6 +144,18 @@ def progress_json(progress: Progress | None) -> dict[str, object] | None:
         "done_bytes": progress.done_bytes,
         "total_bytes": progress.total_bytes,
         "percent": progress.percent,
+    }
+
+
+def member_json(member: Member, image_id: str) -> dict[str, object]:
+    """A member of an image."""
+    return {
+        "member_id": member.member_id,
+        "image_id": image_id,
+        "status": member.status,
+        "created_at": moment(member.created_at),
+        "updated_at": moment(member.updated_at),
+        "schema": "/v2/schemas/member",
     }
 
 

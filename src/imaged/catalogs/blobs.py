@@ -177,6 +177,7 @@ def replace_checksums(db: Connection, key: str, checksums: bytes) -> None:
 
 def _leave_image(db: Connection, image_id: str, key: str, by: Actor) -> Image | None:
     before = image_rows.read(db, image_id)
-    after = ledger.settle_scrubbed(before, key, dialects.now(db))
-    image_rows.write(db, before, after, by)
+    now = dialects.now(db)
+    after = ledger.settle_scrubbed(before, key, now)
+    image_rows.write(db, before, after, by, now)
     return after if after.status is not before.status else None

@@ -22,6 +22,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Index,
+    Join,
     MetaData,
     Select,
     String,
@@ -136,6 +137,26 @@ def minus_duration(
 ) -> ColumnElement[datetime]:
     """An instant minus a duration, in SQL."""
     return _MinusDuration(instant, duration)
+
+
+class _OrderedJoin(Join):
+    """A join that begins with its left table."""
+
+    inherit_cache = True
+
+
+@compiles(_OrderedJoin, "sqlite")
+def _as_cross_join(element: _OrderedJoin, compiler: SQLCompiler, **options: Any) -> str:
+    """SQLite keeps the order of a CROSS JOIN. It has no statistics, and would else begin with a
+    condition on the other table that nearly all of its rows meet.
+    """
+    joined = str(compiler.visit_join(element, **options))  # type: ignore[no-untyped-call]
+    return joined.replace(" JOIN ", " CROSS JOIN ", 1)
+
+
+def join_beginning_with(left: Table, right: Table) -> Join:
+    """A join of a table with few matching rows to another one. PostgreSQL finds its own order."""
+    return _OrderedJoin(left, right)
 
 
 class TextList(TypeDecorator[Sequence[str]]):

@@ -3,7 +3,8 @@
 Strategy. A page begins behind the last image of the previous page (by its keys, never by a count),
 so the three-hundredth page costs as much as the first. Visibility is an OR, and no index follows an
 OR in order: so each of its branches selects its own first images, in order and by its own index,
-and the page is taken from those.
+and the page is taken from those. Images shared with the caller are the exception: no index has them
+in order, and a planner that is told of an order and a limit looks for them among all images.
 
 A page has a limit in bytes, so that memory is bounded while rows are read. SQLite fetches as many
 rows as it is asked for, so a few at a time are fetched until the limit. PostgreSQL's driver fetches
@@ -40,7 +41,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from imaged.catalogs import image_rows
+from imaged.catalogs import image_members, image_rows
 from imaged.catalogs.rows import AnyRow
 from imaged.catalogs.tables import image_properties, image_tags, images, value_prefix
 from imaged.core.access import Caller
@@ -67,6 +68,8 @@ MIN_ROWS = 2  # rows that are always read
 FETCHED_ROWS = 4  # rows fetched at once: one by one takes a sixth longer for a page of 25
 
 Clause = ColumnElement[bool]
+
+_SHOWN = and_(images.c.status.not_in(sorted(GONE)), ~images.c.draft)
 
 
 def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
@@ -137,28 +140,40 @@ def _rows_of_page(query: ImageQuery) -> Select[*tuple[Any, ...]]:
     """The statement for the rows of a page."""
     wanted = _wanted(query)
     parts = _visible_parts(query)
-    if len(parts) == 1 or query.tags or query.properties:  # those have an index of their own
+    shared = _shared_with_caller(query)
+    if shared is None:
+        return _first(image_rows.READ.where(or_(*parts), *wanted), query)
+    if query.tags or query.properties:  # those have an index of their own
+        parts.append(images.c.id.in_(shared))
         return _first(image_rows.READ.where(or_(*parts), *wanted), query)
     firsts = [_first(select(images.c.id).where(part, *wanted), query).subquery() for part in parts]
-    found = union(*[select(first.c.id) for first in firsts])
+    found = union(shared.where(*wanted), *[select(first.c.id) for first in firsts])
     return _first(image_rows.READ.where(images.c.id.in_(found)), query)
 
 
 def _visible_parts(query: ImageQuery) -> list[Clause]:
-    """What the caller may see, as branches that an index can follow each."""
+    """What the caller may see, as branches that an index can follow each; without what is shared
+    with the caller.
+    """
     caller = query.caller
     if caller is None:
         return [true()]
-    shown = and_(images.c.status.not_in(sorted(GONE)), ~images.c.draft)
     with_community = query.any_visibility or query.visibility is Visibility.COMMUNITY
     if caller.is_admin:
-        return [and_(shown, true() if with_community else _not_of_others(caller))]
+        return [and_(_SHOWN, true() if with_community else _not_of_others(caller))]
     parts = [images.c.visibility == Visibility.PUBLIC]
     if caller.project:
         parts.insert(0, images.c.owner == caller.project)
     if with_community:
         parts.append(images.c.visibility == Visibility.COMMUNITY)
-    return [and_(part, shown) for part in parts]
+    return [and_(part, _SHOWN) for part in parts]
+
+
+def _shared_with_caller(query: ImageQuery) -> Select[str] | None:
+    """The ids of images shared with the caller; None for a caller who sees all others too."""
+    if query.caller is None or query.caller.is_admin:
+        return None
+    return image_members.shared_with(query.caller.project, query.member_status).where(_SHOWN)
 
 
 def _not_of_others(caller: Caller) -> Clause:

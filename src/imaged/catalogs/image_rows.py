@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, insert, select, update
 
-from imaged.catalogs import dialects, rows, task_rows
+from imaged.catalogs import dialects, image_members, rows, task_rows
 from imaged.catalogs.dialects import is_any_of
 from imaged.catalogs.rows import AnyRow
 from imaged.catalogs.tables import (
@@ -55,7 +56,7 @@ _LOCATIONS = (
 
 _THIS = images.c.id == bindparam("this")
 _LOCK = select(images.c.id).where(_THIS).with_for_update()
-_READ_THIS = READ.where(_THIS)
+_READ_THIS = READ.add_columns(image_members.ARE_THERE.label("has_members")).where(_THIS)
 _LOCATIONS_OF_THIS = _LOCATIONS.where(image_locations.c.image_id == bindparam("this"))
 _LOCATIONS_OF_THESE = _LOCATIONS.where(is_any_of(image_locations.c.image_id, "these"))
 _UPDATE = update(images).where(_THIS)
@@ -113,13 +114,15 @@ def lock(db: Connection, image_id: str) -> None:
 
 
 def read(db: Connection, image_id: str) -> Image:
-    """Read one image. Raises ImageNotFound."""
+    """Read one image, with its members. Raises ImageNotFound."""
     row = db.execute(_READ_THIS, {"this": image_id}).first()
     if row is None:
         raise ImageNotFound(image_id)
     places = rows.locations_by_image(db.execute(_LOCATIONS_OF_THIS, {"this": image_id}))
     tasks = task_rows.writers(db, _importing([row]))
-    return rows.image_of(_Found._make(row), places.get(image_id, {}), tasks.get(image_id))
+    members = image_members.read(db, image_id) if row.has_members else {}
+    found = _Found._make(row[:_WIDTH])
+    return rows.image_of(found, places.get(image_id, {}), tasks.get(image_id), members)
 
 
 def read_history(db: Connection, image_id: str) -> ImageHistory:
@@ -166,16 +169,16 @@ def load_images(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
     return [rows.image_of(row, places.get(row.id, {}), tasks.get(row.id)) for row in named]
 
 
-def write(db: Connection, before: Image, after: Image, by: Actor) -> None:
+def write(db: Connection, before: Image, after: Image, by: Actor, at: datetime) -> None:
     """Write what differs between two states of one image, except its claim and its task; and the
-    entry in its history.
+    entry in its history. ``at``: when it changed.
     """
     old, new = rows.image_values(before), rows.image_values(after)
     changed = {name: value for name, value in new.items() if value != old[name]}
     if changed:
         db.execute(_UPDATE, {"this": after.id, **changed})
     write_parts(db, before, after)
-    write_entry(db, before, after, by)
+    write_entry(db, before, after, by, at)
 
 
 def write_parts(db: Connection, before: Image, after: Image) -> None:
@@ -186,14 +189,18 @@ def write_parts(db: Connection, before: Image, after: Image) -> None:
         _write_properties(db, before, after)
     if (after.locations, after.staged) != (before.locations, before.staged):
         _write_locations(db, before, after)
+    if after.members != before.members:
+        image_members.write(db, before, after)
 
 
-def write_entry(db: Connection, before: Image | None, after: Image, by: Actor) -> None:
+def write_entry(
+    db: Connection, before: Image | None, after: Image, by: Actor, at: datetime
+) -> None:
     """Write the entry of a change, if it has one, and drop those that are too many.
 
     Entries are numbered by versions, so an image of few versions has few entries.
     """
-    entry = entry_of(before, after, by)
+    entry = entry_of(before, after, by, at)
     if entry is None:
         return
     db.execute(_ADD_ENTRY, rows.entry_values(after.id, entry))

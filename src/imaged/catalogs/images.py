@@ -84,7 +84,7 @@ def add(
     if not added or db.execute(_TOMBSTONE, {"this": image.id}).first() is not None:
         raise ImageExists(image.id)
     image_rows.write_parts(db, Image(id=image.id, owner=image.owner), image)
-    image_rows.write_entry(db, None, image, by)
+    image_rows.write_entry(db, None, image, by, now)
     accounts.charge(db, quota.charges(None, image), limits_of)
     task_rows.write(db, None, image.task, now)
     outbox.add(db, wanted, image_notifications(None, image), now)
@@ -113,12 +113,12 @@ def modify(
     after, settled = ledger.settle(before, after, known, now)
     blobs.write(db, known, settled)
     accounts.charge(db, quota.charges(before, after), limits_of)
-    image_rows.write(db, before, after, by)
+    image_rows.write(db, before, after, by, now)
     leases.move(db, before, after, now)
     task_rows.write(db, before.task, after.task, now)
     for key, checksums in ledger.block_checksums_of(after).items():
         blobs.add_checksums(db, key, checksums)
-    outbox.add(db, wanted, image_notifications(before, after), now)
+    outbox.add(db, wanted, image_notifications(before, after, now), now)
     return before, ledger.without_block_checksums(after)
 
 

@@ -15,6 +15,7 @@ from imaged.core.claim import Claim, InstanceId
 from imaged.core.history import Actor, HistoryEntry
 from imaged.core.image import BrokenUpload, Content, Failure, Image, Location, Visibility
 from imaged.core.lifecycle import Status
+from imaged.core.member import Member, MemberStatus
 from imaged.core.task import Task
 
 AnyRow = Row[*tuple[Any, ...]]
@@ -28,6 +29,7 @@ _SAME_IN_IMAGES = (
 )
 _SAME_IN_HISTORY = ("number", "at", "action", "details")
 _ACTOR_COLUMNS = tuple(attribute.name for attribute in fields(Actor))
+_MEMBER_COLUMNS = tuple(attribute.name for attribute in fields(Member))
 _BLOB_COLUMNS = tuple(attribute.name for attribute in fields(Blob))
 
 
@@ -59,8 +61,13 @@ def image_values(image: Image) -> Values:
     }
 
 
-def image_of(row: AnyRow, places: Mapping[int, Location], task: Task | None) -> Image:
-    """The image of a row that also has its claim; its locations by position."""
+def image_of(
+    row: AnyRow,
+    places: Mapping[int, Location],
+    task: Task | None,
+    members: Mapping[str, Member] | None = None,
+) -> Image:
+    """The image of a row that also has its claim; its locations by position, its members by id."""
     return Image(
         id=row.id,
         owner=row.owner,
@@ -74,6 +81,7 @@ def image_of(row: AnyRow, places: Mapping[int, Location], task: Task | None) -> 
         min_disk_gib=row.min_disk_gib,
         tags=tuple(row.tags),
         properties=row.properties,
+        members=members or {},
         status=Status(row.status),
         since=row.since,
         deleted_from=None if row.deleted_from is None else Status(row.deleted_from),
@@ -139,6 +147,16 @@ def entry_of_row(row: AnyRow) -> HistoryEntry:
 def _require(name: str, value: object, kind: type | UnionType) -> None:
     if not isinstance(value, kind):
         raise TypeError(f"{name} is of the type {type(value).__name__}")
+
+
+def member_values(image_id: str, member: Member) -> Values:
+    """The columns of the row of an image's member, by name."""
+    return {"image_id": image_id, **values_of(member, _MEMBER_COLUMNS)}
+
+
+def member_of(row: AnyRow) -> Member:
+    """The member of a row."""
+    return Member(row.member_id, MemberStatus(row.status), row.created_at, row.updated_at)
 
 
 def locations_by_image(rows: Iterable[AnyRow]) -> dict[str, dict[int, Location]]:

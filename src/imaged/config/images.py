@@ -1,5 +1,5 @@
-"""``[uploads]``, ``[downloads]``, ``[scrubber]`` and ``[reconcile]``: the data of images, from the
-checks when it arrives to its deletion.
+"""``[images]``, ``[uploads]``, ``[downloads]``, ``[scrubber]`` and ``[reconcile]``: the records of
+images, and their data from the checks when it arrives to its deletion.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from imaged.config.limits import CountLimit
 from imaged.config.sections import Section, setting
 from imaged.config.types import (
     Concurrency,
@@ -21,6 +22,17 @@ from imaged.config.types import (
 )
 
 MIN_CLOCK_STEP = timedelta(minutes=1)
+
+
+class ImagesSection(Section):
+    """Records of images."""
+
+    max_members: CountLimit = setting(
+        128,
+        "With how many projects an image may be shared; more get 413. Images that have more keep "
+        'them. A number, or "unlimited".',
+        reloadable=True,
+    )
 
 
 class UploadsSection(Section):

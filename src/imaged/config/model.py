@@ -12,7 +12,13 @@ from pydantic.fields import FieldInfo
 
 from imaged.config.api import ApiSection
 from imaged.config.auth import AuthSection
-from imaged.config.images import DownloadsSection, ReconcileSection, ScrubberSection, UploadsSection
+from imaged.config.images import (
+    DownloadsSection,
+    ImagesSection,
+    ReconcileSection,
+    ScrubberSection,
+    UploadsSection,
+)
 from imaged.config.notifications import NotificationsSection
 from imaged.config.quotas import QuotasSection
 from imaged.config.sections import (
@@ -43,6 +49,7 @@ class Config:
     catalog: CatalogSection
     claims: ClaimsSection
     stores: StoresSection
+    images: ImagesSection
     uploads: UploadsSection
     downloads: DownloadsSection
     quotas: QuotasSection

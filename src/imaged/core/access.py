@@ -16,7 +16,6 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from operator import attrgetter
 
 from imaged.core.errors import DataForbidden, ImageNotFound, NotPermitted
-from imaged.core.history import Actor, ImageHistory
 from imaged.core.image import Change, ClaimedChange, Image, Visibility
 from imaged.core.lifecycle import GONE, Status
 from imaged.core.policy import DEFAULT_POLICY, Policy
@@ -88,6 +87,8 @@ _REASONS: Mapping[Rule, str] = {
     Rule.GET_IMAGES: "Listing images needs the role 'reader'.",
     Rule.PUBLICIZE_IMAGE: "Only an administrator may make an image public.",
     Rule.DOWNLOAD_IMAGE: "Your roles only allow to read records; data needs the role 'member'.",
+    Rule.MODIFY_MEMBER: "Only the project that the image is shared with may answer, by the role "
+    "'member'.",
     Rule.TASKS_API_ACCESS: "Your roles do not allow to use tasks here.",
     Rule.STORES_INFO_DETAIL: "Only an administrator or a service may see this.",
 }
@@ -149,7 +150,7 @@ def is_owner(caller: Caller, image: Image) -> bool:
 
 def may_see(caller: Caller, image: Image) -> bool:
     """Whether the image exists for this caller. No caller sees a draft."""
-    return _is_open_to(caller, image) and _permits(caller, Rule.GET_IMAGE, image)
+    return _is_open_to(caller, image) and permits(caller, Rule.GET_IMAGE, image)
 
 
 def require_visible(caller: Caller, image: Image) -> Image:
@@ -167,7 +168,7 @@ def require_list(caller: Caller) -> None:
 
 def may_see_listed(caller: Caller, image: Image) -> bool:
     """Whether the caller may see an image that the catalog has found for it."""
-    return _permits(caller, Rule.GET_IMAGE, image)
+    return permits(caller, Rule.GET_IMAGE, image)
 
 
 def sees_all_found(caller: Caller) -> bool:
@@ -181,30 +182,6 @@ def sees_all_found(caller: Caller) -> bool:
     )
 
 
-def require_history(caller: Caller, image: Image) -> Image:
-    """Return the image, if the caller may read its history: of a deleted one its owner and admins,
-    who may ask for its restoration. Raises ImageNotFound.
-    """
-    if image.status in GONE and not image.draft and is_owner(caller, image):
-        if _permits(caller, Rule.GET_IMAGE, image):
-            return image
-        raise ImageNotFound(image.id)
-    return require_visible(caller, image)
-
-
-def history_as_seen_by(caller: Caller, history: ImageHistory) -> ImageHistory:
-    """The history without what the caller may not see: addresses are for administrators, users
-    and details for the owner too.
-    """
-    if caller.is_admin:
-        return history
-    if is_owner(caller, history.image):
-        shown = [replace(one, actor=replace(one.actor, peer=None)) for one in history.entries]
-    else:
-        shown = [replace(one, actor=Actor(), details={}) for one in history.entries]
-    return replace(history, entries=shown)
-
-
 def require_permitted(caller: Caller, rule: Rule, image: Image) -> Image:
     """Return the image, if the caller may make the call on it. Raises ImageNotFound, NotPermitted.
 
@@ -213,7 +190,7 @@ def require_permitted(caller: Caller, rule: Rule, image: Image) -> Image:
     """
     _require_open(caller, image)
     is_others = rule in _OWNERS_RULES and not is_owner(caller, image)
-    if _permits(caller, rule, image) and not is_others:
+    if permits(caller, rule, image) and not is_others:
         return image
     require_visible(caller, image)
     if is_others:
@@ -245,8 +222,8 @@ def permitted_claim(caller: Caller, rule: Rule, change: ClaimedChange) -> Claime
 
 def require_new(caller: Caller, image: Image) -> Image:
     """Return the new image, if the caller may create it. Raises NotPermitted."""
-    if not _permits(caller, Rule.ADD_IMAGE, image):
-        if _permits(caller, Rule.ADD_IMAGE, replace(image, owner=caller.project)):
+    if not permits(caller, Rule.ADD_IMAGE, image):
+        if permits(caller, Rule.ADD_IMAGE, replace(image, owner=caller.project)):
             raise NotPermitted(
                 "Only an administrator may set the attribute 'owner' to another project."
             )
@@ -258,7 +235,7 @@ def require_new(caller: Caller, image: Image) -> Image:
 def require_visibility(caller: Caller, image: Image, visibility: Visibility) -> None:
     """Raise NotPermitted if the caller may not give the image this visibility."""
     rule = _VISIBILITY_RULES.get(visibility)
-    if rule is not None and not _permits(caller, rule, image):
+    if rule is not None and not permits(caller, rule, image):
         raise NotPermitted(why_not(caller, rule))
 
 
@@ -272,7 +249,7 @@ def _is_open_to(caller: Caller, image: Image) -> bool:
     """Whether the image belongs to what the caller's project can see, whatever the rules say."""
     if image.draft or image.status in GONE:
         return False
-    if is_owner(caller, image):
+    if is_owner(caller, image) or image.is_shared_with(caller.project):
         return True
     return image.visibility in (Visibility.PUBLIC, Visibility.COMMUNITY)
 
@@ -282,7 +259,8 @@ def _require_open(caller: Caller, image: Image) -> None:
         raise ImageNotFound(image.id)
 
 
-def _permits(caller: Caller, rule: Rule, image: Image) -> bool:
+def permits(caller: Caller, rule: Rule, image: Image) -> bool:
+    """Whether the rule permits the call on this image, if the caller sees it."""
     return caller.policy.permits(rule, caller, ImageTarget(image, caller.project))
 
 

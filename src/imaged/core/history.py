@@ -21,6 +21,7 @@ from imaged.core.deletion import scrub_due_at
 from imaged.core.image import Content, Image
 from imaged.core.lifecycle import Event, Status, event_between
 from imaged.core.limits import MIB
+from imaged.core.member import changed_member
 from imaged.core.task import Task
 
 HISTORY_LIMIT = 100  # entries of an image
@@ -48,6 +49,9 @@ class Action(StrEnum):
     RESTORED = "restored"
     SCRUB_STARTED = "scrub_started"
     SCRUBBED = "scrubbed"
+    MEMBER_ADDED = "member_added"
+    MEMBER_ANSWERED = "member_answered"
+    MEMBER_REMOVED = "member_removed"
 
     @property
     def event(self) -> str:
@@ -77,6 +81,9 @@ ACTIONS: Mapping[Event, Action] = {
     Event.RESTORED_DEACTIVATED: Action.RESTORED,
 }
 
+#: Actions that only the owner and administrators learn of.
+ABOUT_MEMBERS = frozenset({Action.MEMBER_ADDED, Action.MEMBER_ANSWERED, Action.MEMBER_REMOVED})
+
 _WRITTEN = ("size_bytes", "duration_s", "mib_per_s")
 _BROKEN_OFF = ("reason", "received_bytes", "duration_s")
 
@@ -101,6 +108,9 @@ DETAILS: Mapping[Action, tuple[str, ...]] = {
     Action.RESTORED: ("size_bytes",),
     Action.SCRUB_STARTED: ("size_bytes",),
     Action.SCRUBBED: ("size_bytes",),
+    Action.MEMBER_ADDED: ("member_id",),
+    Action.MEMBER_ANSWERED: ("member_id", "member_status"),
+    Action.MEMBER_REMOVED: ("member_id",),
 }
 
 
@@ -143,16 +153,16 @@ class ImageHistory:
     scrub_due_at: datetime | None = None  # while it can be restored; by the delay configured now
 
 
-def entry_of(before: Image | None, after: Image, by: Actor) -> HistoryEntry | None:
+def entry_of(before: Image | None, after: Image, by: Actor, at: datetime) -> HistoryEntry | None:
     """The entry of a change that the catalog has dated; None if its owner cannot notice it.
 
-    ``before``: None for a new image.
+    ``before``: None for a new image. ``at``: when, by the catalog's clock.
     """
     action = action_between(before, after)
-    if action is None or after.updated_at is None:
+    if action is None:
         return None
     details = details_of(action, before, after)
-    return HistoryEntry(after.version, after.updated_at, action.value, by, details)
+    return HistoryEntry(after.version, at, action.value, by, details)
 
 
 def action_between(before: Image | None, after: Image) -> Action | None:
@@ -180,10 +190,13 @@ def starts_staging(before: Image, after: Image) -> bool:
 def details_of(action: Action, before: Image | None, after: Image) -> dict[str, object]:
     """The details of a change that the catalog has dated, as JSON has them."""
     size_bytes, duration = _size_bytes(before, after), _duration(before, after)
+    member = before and changed_member(before.members, after.members)
     known: dict[str, object] = {
         "announced_bytes": _announced_bytes(after),
         "attributes": before and _changed_attributes(before, after),
         "duration_s": duration and round(duration.total_seconds(), 3),
+        "member_id": member and member.member_id,
+        "member_status": member and member.status.value,
         "mib_per_s": duration and size_bytes and _mib_per_s(size_bytes, duration),
         "reason": after.last_failure and after.last_failure.reason,
         "received_bytes": after.broken_upload and after.broken_upload.received_bytes,
@@ -208,7 +221,18 @@ def _action_within_status(before: Image, after: Image) -> Action | None:
         return Action.STAGING_STARTED
     if after.staged_content is not None and before.staged_content is None:
         return Action.STAGED
-    return Action.CHANGED if _changed_attributes(before, after) else None
+    if _changed_attributes(before, after):
+        return Action.CHANGED
+    return _action_on_members(before, after)
+
+
+def _action_on_members(before: Image, after: Image) -> Action | None:
+    if after.members == before.members:
+        return None
+    if after.members.keys() == before.members.keys():
+        return Action.MEMBER_ANSWERED
+    is_more = len(after.members) > len(before.members)
+    return Action.MEMBER_ADDED if is_more else Action.MEMBER_REMOVED
 
 
 def _changed_attributes(before: Image, after: Image) -> list[str]:

@@ -19,6 +19,7 @@ from uuid import UUID
 from imaged.core.claim import Claim
 from imaged.core.errors import FormatsChanged, FormatsUnset
 from imaged.core.lifecycle import Status
+from imaged.core.member import Member
 from imaged.core.task import Task
 
 
@@ -106,6 +107,9 @@ class Image:
     min_disk_gib: int = 0
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
+    #: The projects with which it is shared, by their ids. They count only while it is ``SHARED``,
+    #: and stay for when it is again. Images of a list do not have them: read the image.
+    members: Mapping[str, Member] = field(default_factory=dict)
     # Its status.
     draft: bool = False  # its task has not completed it yet, and no caller sees it
     status: Status = Status.QUEUED
@@ -133,6 +137,10 @@ class Image:
     def is_expired(self) -> bool:
         """Whether it cannot be restored any more; the record waits until its bytes are deleted."""
         return self.status is Status.PENDING_DELETE and self.deleted_from is None
+
+    def is_shared_with(self, project: str) -> bool:
+        """Whether the project is one of its members, whatever its answer, and that counts now."""
+        return self.visibility is Visibility.SHARED and project in self.members
 
     @property
     def formats(self) -> Formats:

@@ -98,7 +98,10 @@ def settle_scrubbed(before: Image, key: str, now: datetime) -> Image:
 
 
 def stamp(before: Image, after: Image, now: datetime) -> Image:
-    """Set the time of the change, and date a new failure or broken upload."""
+    """Set the time of the change, and date a new failure, broken upload or answer of a member.
+
+    Members have times of their own: a change of them alone does not update the image.
+    """
     is_begun = after.status is not before.status or starts_staging(before, after)
     since = now if is_begun else before.since
     failure = after.last_failure
@@ -107,10 +110,15 @@ def stamp(before: Image, after: Image, now: datetime) -> Image:
     broken = after.broken_upload
     if broken is not None and broken.at is None:
         broken = replace(broken, at=now)
+    members = {key: member.dated(now) for key, member in after.members.items()}
+    is_about_members = (
+        members != before.members and replace(after, members=before.members) == before
+    )
     after = replace(
         after,
+        members=members,
         since=since,
-        updated_at=now,
+        updated_at=before.updated_at if is_about_members else now,
         version=before.version + 1,
         last_failure=failure,
         broken_upload=broken,
@@ -135,9 +143,10 @@ def without_ended_task(image: Image) -> Image:
 
 
 def created(image: Image, now: datetime) -> Image:
-    """Set the creation time of the image and of its task."""
+    """Set the creation time of the image, of its members and of its task."""
+    members = {key: member.dated(now) for key, member in image.members.items()}
     task = image.task and task_rules.created(image.task, now)
-    return replace(image, created_at=now, updated_at=now, since=now, task=task)
+    return replace(image, members=members, created_at=now, updated_at=now, since=now, task=task)
 
 
 def doomed_stray(location: Location, due_at: datetime) -> Blob:

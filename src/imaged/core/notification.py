@@ -17,8 +17,9 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from uuid import UUID
 
-from imaged.core.history import Action, action_between
+from imaged.core.history import ABOUT_MEMBERS, Action, action_between
 from imaged.core.image import Image, Visibility
+from imaged.core.member import Member, changed_member
 from imaged.core.task import Task, TaskStatus
 
 
@@ -32,6 +33,9 @@ class EventType(StrEnum):
     IMAGE_ACTIVATE = "image.activate"
     IMAGE_DELETE = "image.delete"
     IMAGE_SEND = "image.send"
+    IMAGE_MEMBER_CREATE = "image.member.create"
+    IMAGE_MEMBER_UPDATE = "image.member.update"
+    IMAGE_MEMBER_DELETE = "image.member.delete"
     TASK_CREATE = "task.create"
     TASK_PROCESSING = "task.processing"
     TASK_RUN = "task.run"
@@ -96,6 +100,9 @@ IMAGE_EVENTS: Mapping[Action, Sequence[EventType]] = {
     Action.RESTORED: (EventType.IMAGE_ACTIVATE, EventType.IMAGE_UPDATE),
     Action.SCRUB_STARTED: (),  # its deletion was told
     Action.SCRUBBED: (),
+    Action.MEMBER_ADDED: (EventType.IMAGE_MEMBER_CREATE,),  # the record of the image is the same
+    Action.MEMBER_ANSWERED: (EventType.IMAGE_MEMBER_UPDATE,),
+    Action.MEMBER_REMOVED: (EventType.IMAGE_MEMBER_DELETE,),
 }
 
 TASK_EVENTS: Mapping[TaskStatus, Sequence[EventType]] = {
@@ -109,16 +116,21 @@ _UPLOAD_FAILURES = frozenset({Action.UPLOAD_FAILED, Action.IMPORT_FAILED})
 _TRANSFERS = frozenset({EventType.IMAGE_PREPARE, EventType.IMAGE_UPLOAD})
 
 
-def image_notifications(before: Image | None, after: Image) -> Sequence[Notification]:
-    """The events of a committed change of an image, and of its task.
+def image_notifications(
+    before: Image | None, after: Image, at: datetime | None = None
+) -> Sequence[Notification]:
+    """The events of a committed change of an image, of a member of it, and of its task.
 
-    ``before``: None for a new image.
+    ``before``: None for a new image. ``at``: when it was changed.
     """
     action = action_between(before, after)
     of_task = task_notifications(None if before is None else before.task, after.task)
     if action is None:
         return of_task
     types = IMAGE_EVENTS[action]
+    if action in ABOUT_MEMBERS:
+        member = changed_member(before.members if before else {}, after.members)
+        return [_of_member(kind, after, member, at) for kind in types if member]
     if action is Action.CREATED and after.content is not None:
         types = (*types, EventType.IMAGE_UPLOAD, EventType.IMAGE_ACTIVATE)
     has_failed = action in _UPLOAD_FAILURES
@@ -206,6 +218,27 @@ def image_payload(image: Image) -> dict[str, object]:
         "visibility": image.visibility.value,
         "properties": dict(image.properties),
         "tags": list(image.tags),
+        "deleted": False,
+        "deleted_at": None,
+    }
+
+
+def _of_member(kind: EventType, image: Image, member: Member, at: datetime | None) -> Notification:
+    is_removed = kind is EventType.IMAGE_MEMBER_DELETE
+    payload = member_payload(image, member)
+    payload |= {"deleted": is_removed, "deleted_at": _as_text(at) if is_removed else None}
+    subject = f"images/{image.id}/members/{member.member_id}"
+    return Notification(kind, image.id, subject, payload)
+
+
+def member_payload(image: Image, member: Member) -> dict[str, object]:
+    """A member of an image in Glance's form."""
+    return {
+        "image_id": image.id,
+        "member_id": member.member_id,
+        "status": member.status.value,
+        "created_at": _as_text(member.created_at),
+        "updated_at": _as_text(member.updated_at),
         "deleted": False,
         "deleted_at": None,
     }

@@ -10,7 +10,7 @@ sorts before all others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from operator import eq, ge, gt, le, lt, ne
@@ -20,6 +20,7 @@ from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import GONE
 from imaged.core.limits import size_of_properties
+from imaged.core.member import MemberStatus
 from imaged.core.task import Task, TaskStatus
 from imaged.core.task_access import may_see_task
 
@@ -125,6 +126,8 @@ class ImageQuery:
     caller: Caller | None = None  # None: the operator, for whom nothing is hidden
     conditions: tuple[Condition, ...] = ()
     visibility: Visibility | None = None
+    #: The answer of the caller's project to images shared with it that are listed; None: any.
+    member_status: MemberStatus | None = MemberStatus.ACCEPTED
     any_visibility: bool = False  # include community images of others
     tags: tuple[str, ...] = ()  # the image must have all of them
     properties: tuple[tuple[str, str], ...] = ()  # the image must have all of them
@@ -195,7 +198,7 @@ def total_order(order: Sequence[Order]) -> tuple[Order, ...]:
 
 
 def page_of_images(images: Sequence[Image], query: ImageQuery) -> list[Image]:
-    """The requested page of these images."""
+    """The requested page of these images, without their members."""
     found = [image for image in images if matches(image, query)]
     order = total_order(query.order)
     for key in reversed(order):
@@ -203,7 +206,7 @@ def page_of_images(images: Sequence[Image], query: ImageQuery) -> list[Image]:
     if query.after is not None:
         last = query.after
         found = [image for image in found if _comes_after(image, last, order)]
-    return found[: query.limit]
+    return [replace(image, members={}) for image in found[: query.limit]]
 
 
 def listed_size(image: Image) -> int:
@@ -263,7 +266,10 @@ def _is_listed(image: Image, query: ImageQuery) -> bool:
         return True
     if image.visibility is Visibility.COMMUNITY:
         return query.any_visibility or query.visibility is Visibility.COMMUNITY
-    return caller.is_admin
+    if caller.is_admin:
+        return True
+    answers = {query.member_status} if query.member_status else set(MemberStatus)
+    return image.is_shared_with(caller.project) and image.members[caller.project].status in answers
 
 
 def _holds(image: Image, condition: Condition) -> bool:

@@ -34,6 +34,7 @@ from imaged.services.event_delivery import EventDelivery
 from imaged.services.health import Health, Heartbeat
 from imaged.services.images import Images
 from imaged.services.ingest import Ingester
+from imaged.services.members import Members
 from imaged.services.periodic import ItemBackoff, Wakeup, run_all_steps
 from imaged.services.project_usage import ProjectUsage
 from imaged.services.reclaimer import LeaseReclaimer
@@ -125,6 +126,7 @@ class ServiceContainer:
         self.keystone = drivers.keystone
         self.health = Health(drivers.catalog, drivers.stores)
         self.images = build_images(catalog, config)
+        self.members = Members(catalog, settings.member_settings(config))
         self.claims = Claims(
             catalog, self.instance, settings.claim_settings(config), kill_uploads=kills
         )
@@ -276,6 +278,7 @@ class ServiceContainer:
         self.clock.longest_delay = settings.longest_delay(config)
         self.limits.defaults = settings.default_limits(config)
         self.images.limits = settings.record_limits(config)
+        self.members.settings = settings.member_settings(config)
         self.reconcile.settings = settings.reconcile_settings(config)
         self.claims.kill_uploads = self.reclaimer.kill_uploads = settings.kills_uploads(config)
         self.reclaimer.staged_time_to_live = config.uploads.staged_time_to_live

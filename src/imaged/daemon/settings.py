@@ -31,6 +31,7 @@ from imaged.services.claims import ClaimSettings
 from imaged.services.event_delivery import DeliverySettings
 from imaged.services.images import RecordLimits
 from imaged.services.ingest_pipeline import IngestSettings
+from imaged.services.members import MemberSettings
 from imaged.services.reconciler import ReconcileSettings
 from imaged.services.scrubber import ScrubberSettings
 from imaged.services.tasks.runner import RunnerSettings
@@ -90,6 +91,11 @@ def record_limits(config: Config) -> RecordLimits:
         max_properties_bytes=config.uploads.max_properties_size,
         max_page_bytes=config.api.max_page_size,
     )
+
+
+def member_settings(config: Config) -> MemberSettings:
+    """The limit of members."""
+    return settings_for(config.images, MemberSettings)
 
 
 def password_file(config: Config) -> Path | None:

@@ -84,6 +84,7 @@ class WebApp:
         uploads = services.ingest
         api = ApiServices(
             images=services.images,
+            members=services.members,
             uploads=uploads,
             downloads=services.downloads,
             sent_downloads=services.sent_downloads,

@@ -11,17 +11,16 @@ import structlog
 from imaged.core import deletion, edits
 from imaged.core.access import (
     Caller,
-    history_as_seen_by,
     may_see_listed,
     permitted_change,
     require_change,
-    require_history,
     require_list,
     require_visible,
     sees_all_found,
 )
 from imaged.core.edits import Operation
 from imaged.core.history import ImageHistory
+from imaged.core.history_access import history_as_seen_by, require_history
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
 from imaged.core.limits import require_properties_within

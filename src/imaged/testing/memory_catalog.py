@@ -116,9 +116,10 @@ class MemoryCatalog(MemoryTasks, MemoryInstallation):
         if blob.awaited_by is None:
             return None
         before = self.images[blob.awaited_by]
-        after = ledger.settle_scrubbed(before, key, self._clock.now())
+        now = self._clock.now()
+        after = ledger.settle_scrubbed(before, key, now)
         self.images[after.id] = after
-        self._add_entry(before, after)
+        self._add_entry(before, after, now)
         return after if after.status is not before.status else None
 
     async def add_stray(self, location: Location, quarantine: timedelta) -> bool:

@@ -55,7 +55,7 @@ class MemoryImages(MemoryAccounts, MemoryOutbox):
         image = ledger.created(image, now)
         self._charge(None, image)
         self.images[image.id] = image
-        self._add_entry(None, image)
+        self._add_entry(None, image, now)
         self._add_events(image_notifications(None, image), now)
         if image.task is not None:
             self.tasks[image.task.id] = image.task
@@ -96,10 +96,10 @@ class MemoryImages(MemoryAccounts, MemoryOutbox):
         if after.task is not None:
             self.tasks[after.task.id] = after.task
         self.block_checksums.update(ledger.block_checksums_of(after))
-        self._add_events(image_notifications(before, after), now)
+        self._add_events(image_notifications(before, after, now), now)
         after = ledger.without_ended_task(ledger.without_block_checksums(after))
         self.images[image_id] = after
-        self._add_entry(before, after)
+        self._add_entry(before, after, now)
         self._move_claim(before.claim, after.claim, lambda claim: LapsedClaim(claim, image_id))
         return after
 
@@ -133,8 +133,8 @@ class MemoryImages(MemoryAccounts, MemoryOutbox):
         self.tombstones.update(purged)
         return purged
 
-    def _add_entry(self, before: Image | None, after: Image) -> None:
-        entry = entry_of(before, after, Actor.of(get_contextvars()))
+    def _add_entry(self, before: Image | None, after: Image, at: datetime) -> None:
+        entry = entry_of(before, after, Actor.of(get_contextvars()), at)
         if entry is not None:
             entries = [*self.history.get(after.id, ()), entry]
             self.history[after.id] = entries[-HISTORY_LIMIT:]

@@ -8,6 +8,7 @@ from imaged.core.errors.backends import *  # noqa: F403 - an error is named wher
 from imaged.core.errors.base import ImagedError as ImagedError
 from imaged.core.errors.identity import *  # noqa: F403
 from imaged.core.errors.images import *  # noqa: F403
+from imaged.core.errors.members import *  # noqa: F403
 from imaged.core.errors.notifications import *  # noqa: F403
 from imaged.core.errors.requests import *  # noqa: F403
 from imaged.core.errors.tasks import *  # noqa: F403
