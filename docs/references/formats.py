@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from imaged.core.disk_format import DISK_FORMATS, EQUIVALENTS, Flaw, Lookalike
+from imaged.core.disk_format import CHECKABLE, DISK_FORMATS, EQUIVALENTS, Flaw, Lookalike
 from references.markdown import MADE, code, table
+
+_ADDABLE = sorted(CHECKABLE - {*DISK_FORMATS, "qed", "udf"})
 
 _HEAD = f"""\
 # Disk formats
@@ -17,6 +19,15 @@ data in the container `bare` during an upload, staging, an import and a clone fr
 and again before a conversion. The format that it finds must be the one that `disk_format`
 declares (`uploads.check_format`), and must not make its readers open other files
 (`uploads.refuse_unsafe`). A refusal is 415, or the message of the task; none of the data is kept.
+"""
+
+_CONFIGURED = f"""\
+## Other formats
+
+`images.disk_formats` and `images.container_formats` say which formats an image may have; these are
+the defaults. Of those that an operator adds, {" and ".join(map(code, _ADDABLE))} are checked:
+the data must be that. Data of any other one, such as `squashfs`, is taken without a check of its
+format, because no inspector knows it; what makes a reader open other files is refused in any case.
 """
 
 _FOUND_HEAD = """\
@@ -78,6 +89,7 @@ def reference() -> str:
             table(("file", "`disk_format`", "note"), KINDS),
             _FOUND_HEAD,
             table(("declared", "found"), (_row(name) for name in DISK_FORMATS)),
+            _CONFIGURED,
             _FLAWS_HEAD,
             table(("what it has", "what to do"), ((f.phrase, f.remedy) for f in Flaw)),
             _NOTICES_HEAD,

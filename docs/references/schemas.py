@@ -9,6 +9,7 @@ from typing import Any
 from imaged.api.schemas import image_schema, images_schema
 from imaged.core import limits
 from imaged.core.attributes import ATTRIBUTES, RESERVED_NAMES, RESERVED_PREFIXES, Writable
+from imaged.core.image_schema import DEFAULT_SCHEMA
 from references.markdown import MADE, code, table
 
 _HEAD = f"""\
@@ -32,12 +33,12 @@ _WRITERS: Mapping[Writable, str] = {
 
 def reference() -> str:
     """The page."""
-    properties: Mapping[str, Mapping[str, Any]] = image_schema()["properties"]
+    properties: Mapping[str, Mapping[str, Any]] = image_schema(DEFAULT_SCHEMA)["properties"]
     rows = (
         (
             code(name),
             _types(schema),
-            _WRITERS[ATTRIBUTES[name].writable],
+            _WRITERS[ATTRIBUTES[name].writable] if name in ATTRIBUTES else "its owner",
             f"{schema['description']} {_limits(schema)}",
         )
         for name, schema in properties.items()
@@ -50,6 +51,10 @@ def _properties() -> str:
     reserved = ", ".join(code(name) for name in sorted(RESERVED_NAMES))
     prefixes = ", ".join(code(prefix) for prefix in RESERVED_PREFIXES)
     return f"""\
+Those from `kernel_id` on are properties that `images.schema_file` can describe otherwise
+([how to](../how-to/describe-properties.md)). The formats are those of `images.disk_formats` and
+`images.container_formats`.
+
 Every other name is a property of the client's own: a name of up to
 {limits.MAX_PROPERTY_NAME_LENGTH} characters and a string of up to
 {limits.MAX_PROPERTY_VALUE_LENGTH:,}. Names that begin with {prefixes} are imaged's, and so are
@@ -61,7 +66,10 @@ has up to {limits.MAX_REQUEST_BYTES:,} bytes. Times are in UTC, truncated to sec
 
 
 def _lists() -> str:
-    rows = ((code(name), _types(schema)) for name, schema in images_schema()["properties"].items())
+    rows = (
+        (code(name), _types(schema))
+        for name, schema in images_schema(DEFAULT_SCHEMA)["properties"].items()
+    )
     return f"""\
 ## A list of images
 

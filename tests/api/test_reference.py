@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from imaged.api.images import V2_0, V2_1
+from imaged.core.image_schema import DEFAULT_PROPERTIES
 from imaged.core.lifecycle import Status
 from support.service import OCTETS, Service
 
@@ -445,14 +446,18 @@ UNSET_AT_FIRST = {"checksum", "os_hash_algo", "os_hash_value", "size", "virtual_
 READ_ONLY = UNSET_AT_FIRST | {
     *("status", "created_at", "updated_at", "direct_url", "self", "file", "stores", "schema")
 }
-NULLABLE = UNSET_AT_FIRST | {"name", "container_format", "disk_format"}
+NULLABLE = UNSET_AT_FIRST | {
+    *("name", "container_format", "disk_format", "kernel_id", "ramdisk_id")
+}
 FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso", "ploop")
 
 
 async def test_schema_says_what_the_reference_says(service: Service) -> None:
     """The same names, types, lengths and enumerations; locations and the failure are ours."""
     properties = (await service.call("GET", "/v2/schemas/image")).json()["properties"]
-    assert properties.keys() == IMAGE_KEYS | {"stores", "direct_url"} | OURS
+    described = {name for name, schema in properties.items() if schema.get("is_base") is False}
+    assert described == DEFAULT_PROPERTIES.keys()
+    assert properties.keys() == IMAGE_KEYS | {"stores", "direct_url"} | OURS | described
     read_only = {name for name, schema in properties.items() if schema.get("readOnly")}
     assert read_only - OURS == READ_ONLY
     nullable = {name for name, schema in properties.items() if "null" in schema["type"]}

@@ -79,7 +79,7 @@ def serve(page: bytes = QCOW2, **options: Any) -> Service:
         ({"import_from_format": 1}, "import_from_format"),
         ({"image_properties": "name"}, "image_properties"),
         ({"image_properties": {"name": 1}}, "image_properties"),
-        ({"image_properties": {"disk_format": "tape"}}, "image_properties"),
+        ({"image_properties": {"disk_format": "tape"}}, "import_from_format"),
         ({"image_properties": {"container_format": None, "disk_format": "raw"}}, "image_prop"),
         ({"image_properties": {"container_format": "ovf", "disk_format": "raw"}}, "image_prop"),
         ({"image_properties": {"status": "active"}}, "image_properties"),

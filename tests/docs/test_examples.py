@@ -52,6 +52,7 @@ OF_ANN = '-H "X-Auth-Token: $(cat ~/ann.token)"'
 PLAYED: Mapping[str, Sequence[str]] = {
     "docs/how-to/authenticate.md": (),
     "docs/how-to/limit-projects.md": (),
+    "docs/how-to/describe-properties.md": (),
     "docs/how-to/let-web-pages-upload.md": (
         "imaged token --user ann --project web --role member > etc/tokens.toml",
     ),

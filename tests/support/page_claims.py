@@ -24,6 +24,7 @@ TYPED_BY: Mapping[str, str] = {
     "docs/tutorial.md": HERE,
     "docs/how-to/authenticate.md": HERE,
     "docs/how-to/back-up.md": MACHINE,
+    "docs/how-to/describe-properties.md": HERE,
     "docs/how-to/diagnose.md": MACHINE,
     "docs/how-to/export-images.md": MACHINE,
     "docs/how-to/first-hour.md": MACHINE,

@@ -48,6 +48,7 @@ ALL_SETTINGS: Mapping[type[Any], Any] = {
     for one in (
         settings.connection_settings(DEFAULT_CONFIG),
         settings.connection_settings(DEFAULT_CONFIG).min_rate,
+        settings.cors_settings(DEFAULT_CONFIG),
         settings.record_limits(DEFAULT_CONFIG),
         settings.delivery_settings(DEFAULT_CONFIG),
         settings.member_settings(DEFAULT_CONFIG),

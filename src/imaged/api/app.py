@@ -10,7 +10,6 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from imaged.api import schemas
 from imaged.api.admission import Admission
 from imaged.api.cors import NO_CORS, CorsSettings, allow_origins
 from imaged.api.discovery import VERSION_PATHS, StoreFacts, StoreRecords, Versions, version_2_path
@@ -21,7 +20,12 @@ from imaged.api.members import MemberRecords
 from imaged.api.middleware import OnError, RequestMiddleware, ignore_error
 from imaged.api.monitoring import METRICS_PATH, MetricsHandler, Probes
 from imaged.api.resource import CALLER_SCOPE_KEY, Links, Resource
-from imaged.api.schemas import TaskSchemas
+from imaged.api.schemas import (
+    ImageSchemas,
+    TaskSchemas,
+    show_member_schema,
+    show_members_schema,
+)
 from imaged.api.tasks import TaskRecords
 from imaged.api.usage import UsageRecords
 from imaged.api.versions import announced_versions
@@ -93,6 +97,7 @@ def paths(
     members = MemberRecords(services.members)
     data = ImageData(services.uploads, services.downloads, services.sent_downloads)
     work, task_schemas = TaskRecords(tasks, links), TaskSchemas(tasks.registry.names)
+    schemas = ImageSchemas(services.images)
     image, find = "/v2/images/{image_id}", records.find
     served = {
         "/livez": Resource(GET=probes.live),
@@ -124,10 +129,10 @@ def paths(
         "/v2/info/stores": Resource(GET=known.list),
         "/v2/info/stores/detail": Resource(GET=known.detail),
         "/v2/info/usage": Resource(GET=UsageRecords(services.usage).tell),
-        "/v2/schemas/image": Resource(GET=schemas.show_image_schema),
-        "/v2/schemas/images": Resource(GET=schemas.show_images_schema),
-        "/v2/schemas/member": Resource(GET=schemas.show_member_schema),
-        "/v2/schemas/members": Resource(GET=schemas.show_members_schema),
+        "/v2/schemas/image": Resource(GET=schemas.show_image),
+        "/v2/schemas/images": Resource(GET=schemas.show_images),
+        "/v2/schemas/member": Resource(GET=show_member_schema),
+        "/v2/schemas/members": Resource(GET=show_members_schema),
         "/v2/schemas/task": Resource(GET=task_schemas.show_task),
         "/v2/schemas/tasks": Resource(GET=task_schemas.show_tasks),
     }

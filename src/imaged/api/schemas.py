@@ -1,6 +1,6 @@
 """The JSON schemas of images, their members, tasks, and lists of them.
 
-Those of images are generated from the table of attributes.
+Those of images are generated from the table of attributes, and from what the operator describes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from starlette.responses import Response
 
 from imaged.api.bodies import json_response
 from imaged.core.attributes import ATTRIBUTES, UUID_PATTERN, Attribute, JsonType, Writable
+from imaged.core.image_schema import ImageSchema, PropertySchema
 from imaged.core.member import MemberStatus
 from imaged.core.task import TaskStatus
+from imaged.services.images import Images
 
 OR_NULL = "null"
 
@@ -22,14 +24,19 @@ OR_NULL = "null"
 DETAILS = ("input", "result", "message")
 
 
-async def show_image_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
-    """Answer 200 with the schema of an image."""
-    return json_response(image_schema())
+class ImageSchemas:
+    """``/v2/schemas/image`` and ``/v2/schemas/images``, as the operator describes images now."""
 
+    def __init__(self, images: Images) -> None:
+        self._images = images
 
-async def show_images_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
-    """Answer 200 with the schema of a list of images."""
-    return json_response(images_schema())
+    async def show_image(self, request: Request) -> Response:  # noqa: ARG002 - a handler
+        """Answer 200 with the schema of an image."""
+        return json_response(image_schema(self._images.schema))
+
+    async def show_images(self, request: Request) -> Response:  # noqa: ARG002 - a handler
+        """Answer 200 with the schema of a list of images."""
+        return json_response(images_schema(self._images.schema))
 
 
 async def show_member_schema(request: Request) -> Response:  # noqa: ARG001 - a handler
@@ -57,12 +64,22 @@ class TaskSchemas:
         return json_response(tasks_schema(self._types))
 
 
-def image_schema() -> dict[str, Any]:
-    """The schema of an image; names that are not in the table are strings set by clients."""
+def image_schema(described: ImageSchema) -> dict[str, Any]:
+    """The schema of an image; names that are not in it are strings set by clients."""
+    properties = {name: _property(attribute) for name, attribute in ATTRIBUTES.items()}
+    for name, formats in (
+        ("disk_format", described.disk_formats),
+        ("container_format", described.container_formats),
+    ):
+        properties[name] |= {"enum": [None, *formats]}
+        del properties[name]["maxLength"]
+    properties |= {name: _described(schema) for name, schema in described.properties.items()}
+    required = {"required": sorted(described.required)} if described.required else {}
     return {
         "name": "image",
-        "properties": {name: _property(attribute) for name, attribute in ATTRIBUTES.items()},
+        "properties": properties,
         "additionalProperties": {"type": "string"},
+        **required,
         "links": [
             {"rel": "self", "href": "{self}"},
             {"rel": "enclosure", "href": "{file}"},
@@ -71,9 +88,9 @@ def image_schema() -> dict[str, Any]:
     }
 
 
-def images_schema() -> dict[str, Any]:
+def images_schema(described: ImageSchema) -> dict[str, Any]:
     """The schema of a page of images."""
-    return _page_schema("images", image_schema())
+    return _page_schema("images", image_schema(described))
 
 
 def member_schema() -> dict[str, Any]:
@@ -151,6 +168,25 @@ def _property(attribute: Attribute) -> dict[str, Any]:
     if attribute.choices:
         schema["enum"] = [*([None] if attribute.is_nullable else []), *attribute.choices]
     return schema
+
+
+def _described(schema: PropertySchema) -> dict[str, Any]:
+    """A property as the operator describes it. Clients tell it from attributes by ``is_base``."""
+    kinds = [str(kind) for kind in schema.types]
+    limits = {
+        "enum": schema.choices,
+        "pattern": schema.pattern,
+        "minLength": schema.min_length,
+        "maxLength": schema.max_length,
+        "minimum": schema.minimum,
+        "maximum": schema.maximum,
+    }
+    return {
+        "type": kinds[0] if len(kinds) == 1 else kinds,
+        "description": schema.description,
+        **{keyword: limit for keyword, limit in limits.items() if limit is not None},
+        "is_base": False,
+    }
 
 
 def _items(attribute: Attribute) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, cast
 
@@ -27,7 +28,7 @@ from imaged.catalogs.tables import (
 )
 from imaged.core.errors import ImageNotFound
 from imaged.core.history import HISTORY_LIMIT, Actor, HistoryEntry, ImageHistory, entry_of
-from imaged.core.image import Image
+from imaged.core.image import Image, property_text
 from imaged.core.lifecycle import Status
 
 READ = select(
@@ -217,12 +218,18 @@ def _write_tags(db: Connection, before: Image, after: Image) -> None:
 
 
 def _write_properties(db: Connection, before: Image, after: Image) -> None:
-    old, new = before.properties.items(), after.properties.items()
+    old, new = _property_texts(before), _property_texts(after)
     if removed := {name for name, _ in old - new}:
         db.execute(_REMOVE_PROPERTIES, {"this": after.id, "these": sorted(removed)})
     if added := new - old:
         values = [{"image_id": after.id, "name": name, "value": text} for name, text in added]
         db.execute(_ADD_PROPERTIES, values)
+
+
+def _property_texts(image: Image) -> AbstractSet[tuple[str, str]]:
+    """What lists are filtered by."""
+    texts = ((name, property_text(value)) for name, value in image.properties.items())
+    return {(name, text) for name, text in texts if text is not None}
 
 
 def _write_locations(db: Connection, before: Image, after: Image) -> None:

@@ -14,12 +14,15 @@ from imaged.config.sections import Section, setting
 from imaged.config.types import (
     Concurrency,
     Duration,
+    FormatName,
     Fraction,
     HashAlgorithm,
+    NonEmptyTuple,
     NonNegativeInt,
     Size,
     WrongSetting,
 )
+from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
 
 MIN_CLOCK_STEP = timedelta(minutes=1)
 
@@ -31,6 +34,24 @@ class ImagesSection(Section):
         128,
         "With how many projects an image may be shared; more get 413. Images that have more keep "
         'them. A number, or "unlimited".',
+        reloadable=True,
+    )
+    schema_file: str = setting(
+        "",
+        "The file that describes properties: their types, patterns and values, in JSON, as "
+        "Glance's schema-image.json. Default: kernel_id and ramdisk_id are a UUID or null, others "
+        "strings.",
+        reloadable=True,
+    )
+    disk_formats: NonEmptyTuple[FormatName] = setting(
+        list(DISK_FORMATS),
+        "The disk formats that an image may have. Data of a format that imaged cannot recognise is "
+        "taken unchecked.",
+        reloadable=True,
+    )
+    container_formats: NonEmptyTuple[FormatName] = setting(
+        list(CONTAINER_FORMATS),
+        "The container formats that an image may have. Only data in bare is checked.",
         reloadable=True,
     )
 

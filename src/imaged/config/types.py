@@ -26,6 +26,7 @@ _TCP_ADDRESS = re.compile(
 )
 _MAX_PORT = 65_535
 
+_FORMAT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _STORE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]", re.ASCII)
 _PREFIX = re.compile(r"(?:[A-Za-z0-9!_.*'()-]+/)*[A-Za-z0-9!_.*'()-]*", re.ASCII)
@@ -52,6 +53,12 @@ def _check_positive(duration: timedelta) -> timedelta:
     return duration
 
 
+def _check_format_name(name: str) -> str:
+    if _FORMAT_NAME.fullmatch(name) is None:
+        raise ValueError('must be names of formats, in small letters, such as "qcow2"')
+    return name
+
+
 def _check_hash_algorithm(name: str) -> str:
     if not is_supported_algorithm(name):
         raise ValueError('must be a digest that Python has on this machine, such as "sha512"')
@@ -70,6 +77,7 @@ Concurrency = Annotated[int, Field(ge=1, le=256)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+FormatName = Annotated[str, AfterValidator(_check_format_name)]
 HashAlgorithm = Annotated[str, AfterValidator(_check_hash_algorithm)]
 SecretText = Annotated[SecretStr, Field(min_length=1)]
 NonEmptyTuple = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_require_not_empty)]

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 
-from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
 from imaged.core.errors import InvalidAttribute, ReadOnlyAttribute, TooMany
-from imaged.core.image import Visibility
+from imaged.core.image import PropertyValue, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.limits import (
+    MAX_FORMAT_LENGTH,
     MAX_INTEGER,
     MAX_NAME_LENGTH,
     MAX_OWNER_LENGTH,
@@ -145,7 +145,7 @@ _ATTRIBUTES = (
         Writable.BEFORE_DATA,
         field="container_format",
         is_nullable=True,
-        choices=CONTAINER_FORMATS,
+        max_length=MAX_FORMAT_LENGTH,
     ),
     Attribute(
         "disk_format",
@@ -153,7 +153,7 @@ _ATTRIBUTES = (
         Writable.BEFORE_DATA,
         field="disk_format",
         is_nullable=True,
-        choices=DISK_FORMATS,
+        max_length=MAX_FORMAT_LENGTH,
     ),
     Attribute("created_at", "When the image was created (UTC)."),
     Attribute("updated_at", "When the image was last changed (UTC)."),
@@ -220,9 +220,9 @@ def validate_tag(tag: object) -> str:
     return _text("tags", tag, MAX_TAG_LENGTH, _UNPRINTABLE)
 
 
-def validate_property(name: str, value: object) -> str:
-    """Return the value of a property. Raises InvalidAttribute, and ReadOnlyAttribute for reserved
-    names.
+def validate_property(name: str, value: object) -> PropertyValue:
+    """Return the value of a property, of any type that one may have. Raises InvalidAttribute, and
+    ReadOnlyAttribute for reserved names.
     """
     if name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES):
         raise ReadOnlyAttribute(name, "is reserved")
@@ -232,6 +232,8 @@ def validate_property(name: str, value: object) -> str:
         raise InvalidAttribute(shown, why)
     if not is_printable(name):
         raise InvalidAttribute(name, "has characters in its name that cannot be printed")
+    if value is None or isinstance(value, bool | int | float):
+        return value
     return _text(name, value, MAX_PROPERTY_VALUE_LENGTH, _UNPRINTABLE_IN_TEXT)
 
 

@@ -3,7 +3,8 @@
 An ``Inspector`` (``ports/disk_image.py``) detects the format; this module decides.
 
 Rule 1: the declared format equals the detected one, with the equivalences below.
-Rule 2: a format that no inspector recognises counts as raw.
+Rule 2: data of a format that no inspector recognises counts as raw; data that is declared as such a
+format, which an operator has added, is taken as it is.
 Rule 3: features that make a reader open other files are refused, whatever was declared.
 Rule 4: each refusal names its remedy, and the remedy is the right one for that flaw.
 Rule 5: raw data that is probably no disk is accepted: a disk may begin with any bytes, and an image
@@ -56,6 +57,11 @@ EQUIVALENTS: Mapping[str, AbstractSet[AbstractSet[str]]] = {
     "aki": RAW_EQUIVALENTS,
     "ploop": RAW_EQUIVALENTS,
 }
+
+#: Formats that an inspector detects, or of which it says that they are raw.
+CHECKABLE = frozenset(
+    {"qcow2", "vhd", "vhdx", "vmdk", "vdi", "gpt", "luks", "qed", "udf", *EQUIVALENTS}
+)
 
 #: Formats whose data begins like a disk. A kernel (aki) or RAM disk (ari) may be compressed.
 RAW_LIKE_FORMATS = frozenset({"raw", "ami", "ploop"})
@@ -195,7 +201,8 @@ def is_inspected(container_format: str) -> bool:
 
 def require_declared(declared: str, findings: Findings, policy: FormatPolicy) -> None:
     """Raise FormatRefused for data of another format than declared, and for unsafe data."""
-    if policy.check_format and not _fits(declared, findings.formats):
+    is_checked = policy.check_format and declared in CHECKABLE
+    if is_checked and not _fits(declared, findings.formats):
         found = " and ".join(sorted(findings.formats))
         raise FormatRefused(
             f"The data is {found}, but 'disk_format' says {declared}. {_remedy(findings)}"
@@ -225,7 +232,7 @@ def notice_of(
     disk_format: str,
     size_bytes: int,
     lookalike: Lookalike | None,
-    properties: Mapping[str, str],
+    properties: Mapping[str, object],
 ) -> str | None:
     """The notice for the owner about accepted data; None: no notice."""
     if not size_bytes:

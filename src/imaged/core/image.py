@@ -32,6 +32,21 @@ class Visibility(StrEnum):
     PUBLIC = "public"
 
 
+#: A property is a string, or of another type if the operator describes it so (``image_schema.py``).
+PropertyValue = str | int | float | bool | None
+
+
+def property_text(value: PropertyValue) -> str | None:
+    """The text by which lists are filtered; None: null, which no filter finds."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """The store and key of bytes that exist or are being written."""
@@ -106,7 +121,7 @@ class Image:
     min_ram_mib: int = 0
     min_disk_gib: int = 0
     tags: tuple[str, ...] = ()
-    properties: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, PropertyValue] = field(default_factory=dict)
     #: The projects with which it is shared, by their ids. They count only while it is ``SHARED``,
     #: and stay for when it is again. Images of a list do not have them: read the image.
     members: Mapping[str, Member] = field(default_factory=dict)

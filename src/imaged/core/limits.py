@@ -14,6 +14,7 @@ GIB = 1024 * MIB
 MAX_NAME_LENGTH = 255
 MAX_TAG_LENGTH = 255
 MAX_OWNER_LENGTH = 255
+MAX_FORMAT_LENGTH = 64
 MAX_PROPERTY_NAME_LENGTH = 255
 MAX_PROPERTY_VALUE_LENGTH = 65_535
 MAX_PROPERTIES = 128
@@ -44,13 +45,15 @@ def require_complete(received_bytes: int, announced_bytes: int | None) -> None:
         raise SizeMismatch(announced_bytes, received_bytes)
 
 
-def size_of_properties(properties: Mapping[str, str]) -> int:
+def size_of_properties(properties: Mapping[str, object]) -> int:
     """The total size of all names and values in UTF-8, in bytes."""
-    return sum(len(name.encode()) + len(value.encode()) for name, value in properties.items())
+    return sum(len(name.encode()) + len(str(value).encode()) for name, value in properties.items())
 
 
 def require_properties_within(
-    properties: Mapping[str, str], limit_bytes: int, before: Mapping[str, str] | None = None
+    properties: Mapping[str, object],
+    limit_bytes: int,
+    before: Mapping[str, object] | None = None,
 ) -> None:
     """Refuse properties whose total size exceeds the limit. Raises PropertiesTooLarge.
 

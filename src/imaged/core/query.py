@@ -17,7 +17,7 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 from imaged.core.access import Caller
-from imaged.core.image import Image, Visibility
+from imaged.core.image import Image, Visibility, property_text
 from imaged.core.lifecycle import GONE
 from imaged.core.limits import size_of_properties
 from imaged.core.member import MemberStatus
@@ -177,7 +177,9 @@ def matches(image: Image, query: ImageQuery) -> bool:
         and (query.visibility is None or image.visibility is query.visibility)
         and all(_holds(image, condition) for condition in query.conditions)
         and all(tag in image.tags for tag in query.tags)
-        and all(image.properties.get(name) == value for name, value in query.properties)
+        and all(
+            property_text(image.properties.get(name)) == value for name, value in query.properties
+        )
     )
 
 

@@ -20,7 +20,9 @@ from imaged.catalogs.connect import without_password
 from imaged.config import Config, ConfigInvalid
 from imaged.config.model import ConfigChanges, compare_configs
 from imaged.config.policy_file import read_policy
+from imaged.config.schema_file import read_schema
 from imaged.core.errors import ImagedError
+from imaged.core.image_schema import ImageSchema
 from imaged.core.policy import Policy
 from imaged.daemon.background_jobs import BackgroundJobs
 from imaged.daemon.container import ServiceContainer
@@ -68,6 +70,7 @@ class Daemon:
             self._services = ServiceContainer(
                 drivers, self._config, instruments, policy=read_policy(self._config)
             )
+            self._use_schema(read_schema(self._config))
             self._metrics_endpoint.attach(drivers, self._services)
             self._task_runner = self._choose_task_runner()
             receiver = self._build_receiver(self._config)
@@ -181,7 +184,7 @@ class Daemon:
         rejected = False
         try:
             changes = compare_configs(self._config, self._read_config())
-            policy = read_policy(changes.config)
+            policy, schema = read_policy(changes.config), read_schema(changes.config)
             receiver = self._build_receiver(changes.config)
             if self._web_app:
                 self._web_app.apply(changes.config, policy)
@@ -191,15 +194,16 @@ class Daemon:
             for why in str(error).splitlines():
                 log.error("config.rejected", why=why)  # noqa: TRY400 - expected, without traceback
         else:
-            self._apply(changes, policy)
+            self._apply(changes, policy, schema)
             self._services.delivery.replace_receiver(receiver)
         self._metrics_endpoint.instruments.reloaded(successfully=not rejected)
         self._services.health.reloaded(successfully=not rejected)
         self._status_reporter.reloaded()
 
-    def _apply(self, changes: ConfigChanges, policy: Policy) -> None:
+    def _apply(self, changes: ConfigChanges, policy: Policy, schema: ImageSchema) -> None:
         self._config = changes.config
         self._services.apply(self._config, policy)
+        self._use_schema(schema)
         if isinstance(self._task_runner, WorkerSupervisor):
             self._task_runner.reload()
         if self._server:
@@ -209,6 +213,10 @@ class Daemon:
         if changes.restart_needed:
             log.warning("config.restart_needed", settings=changes.restart_needed)
         self._background_jobs.wake()
+
+    def _use_schema(self, schema: ImageSchema) -> None:
+        """Compare records with this schema from now on."""
+        self._services.images.schema = self._services.task_service.schema = schema
 
     async def _drain(self) -> None:
         """Start no new work; wait up to ``drain_timeout`` for work in progress."""

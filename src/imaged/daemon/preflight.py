@@ -10,6 +10,7 @@ from imaged.api.authenticator import BearerToken, TokenFile, TokenFileInvalid
 from imaged.catalogs.connect import inspect_catalog, is_missing
 from imaged.config import Config, Problem
 from imaged.config.policy_file import PolicyFileInvalid, read_policy
+from imaged.config.schema_file import SchemaFileInvalid, read_schema
 from imaged.conversion.qemu_img import unsupported_reason
 from imaged.core.errors import CatalogError, CatalogMissing, ExportError, StoreError
 from imaged.daemon.drivers import require_empty_stores
@@ -58,7 +59,7 @@ async def find_problems(
 
 def find_file_problems(config: Config) -> Iterator[Problem]:
     """Yield the problems of files that settings name and only an operator can correct: of tokens
-    that these roles read, of rules, and of certificates.
+    that these roles read, of rules, of properties, and of certificates.
     """
     files: list[tuple[str, str, Callable[[Path], object]]] = []
     if config.auth.method == "token" and "api" in config.daemon.roles:
@@ -74,6 +75,10 @@ def find_file_problems(config: Config) -> Iterator[Problem]:
         read_policy(config)
     except PolicyFileInvalid as error:
         yield Problem("policy", "auth.policy_file", str(error))
+    try:
+        read_schema(config)
+    except SchemaFileInvalid as error:
+        yield Problem("schema", "images.schema_file", str(error))
     try:
         build_fetcher(config)
     except CertificatesRefused as error:

@@ -22,6 +22,7 @@ from imaged.core.edits import Operation
 from imaged.core.history import ImageHistory
 from imaged.core.history_access import history_as_seen_by, require_history
 from imaged.core.image import Change, Image
+from imaged.core.image_schema import DEFAULT_SCHEMA, ImageSchema
 from imaged.core.lifecycle import Status
 from imaged.core.limits import require_properties_within
 from imaged.core.policy_rules import Rule
@@ -51,7 +52,8 @@ class RecordLimits:
 
 @dataclass(slots=True, eq=False)
 class Images:
-    """All operations except on data. ``settings`` and ``limits`` may be replaced at run time.
+    """All operations except on data. ``settings``, ``limits`` and ``schema`` may be replaced at run
+    time.
 
     Permission is checked on the locked record, and then the condition of the request, if it has
     one. An image that the caller may not see raises ImageNotFound; one that the caller may not
@@ -61,13 +63,14 @@ class Images:
     catalog: ImageCatalog
     settings: ScrubberSettings
     limits: RecordLimits
+    schema: ImageSchema = DEFAULT_SCHEMA
 
     async def create(self, caller: Caller, attributes: Mapping[str, object]) -> Image:
         """Create an image without data. Raises ImageExists and the errors of
         ``edits.new_image``.
         """
         require_change(caller)
-        image = edits.new_image(caller, str(uuid4()), attributes)
+        image = self.schema.checked(edits.new_image(caller, str(uuid4()), attributes))
         require_properties_within(image.properties, self.limits.max_properties_bytes)
         return await self.catalog.add_image(image)
 
@@ -182,7 +185,7 @@ class Images:
             step = replace(query, after=page.images[-1], limit=FILTERED_STEP)
 
     def _patched(self, caller: Caller, image: Image, operations: Sequence[Operation]) -> Image:
-        after = edits.apply(caller, image, operations)
+        after = self.schema.checked(edits.apply(caller, image, operations), image)
         limit_bytes = self.limits.max_properties_bytes
         require_properties_within(after.properties, limit_bytes, image.properties)
         return after

@@ -15,6 +15,7 @@ from imaged.core.access import Caller, require_visible
 from imaged.core.edits import begin_draft
 from imaged.core.errors import TaskFinal, TooManyTasks
 from imaged.core.image import Change, Image
+from imaged.core.image_schema import DEFAULT_SCHEMA, ImageSchema
 from imaged.core.limits import require_properties_within
 from imaged.core.query import TaskQuery
 from imaged.core.task import Task, TaskFacts, cancel, require_final
@@ -58,7 +59,7 @@ class TaskServiceCatalog(TaskCatalog, ImageCatalog, Protocol):
 @dataclass(slots=True, eq=False)
 class TaskService:
     """``/v2/tasks``. ``wakeup`` wakes the worker of this instance, and ``start_now`` begins brief
-    tasks immediately, if it can. ``settings`` may be replaced.
+    tasks immediately, if it can. ``settings`` and ``schema`` may be replaced.
 
     A task that the caller may not see raises TaskNotFound.
     """
@@ -72,6 +73,7 @@ class TaskService:
     start_now: Callable[[Task], bool] = _start_nothing
     settings: TaskServiceSettings
     clock: ClockGuard
+    schema: ImageSchema = DEFAULT_SCHEMA
 
     async def create(
         self,
@@ -206,6 +208,7 @@ class TaskService:
             task = await self.catalog.add_task(task)
         else:
             limit_bytes = self.settings.max_properties_bytes
+            draft = self.schema.checked(draft)
             require_properties_within(draft.properties, limit_bytes)
             added = (await self.catalog.add_image(begin_draft(draft, task))).task
             task = task if added is None else added

@@ -21,6 +21,7 @@ from imaged.core.attributes import ATTRIBUTES, UUID_PATTERN, validate_property
 from imaged.core.digests import CHECKSUM, ExpectedDigest, is_supported_algorithm
 from imaged.core.errors import FetchFailed, FetchRefused, ImagedError, InvalidInput, TaskFailed
 from imaged.core.image import Image
+from imaged.core.image_schema import DEFAULT_SCHEMA
 from imaged.core.lifecycle import Status
 from imaged.core.limits import KIB, MIB, require_properties_within
 from imaged.ports.fetcher import Fetcher
@@ -173,6 +174,7 @@ def _model(caller: Caller, address: RemoteAddress, fields: Mapping[str, Any]) ->
     try:
         image = edits.new_image(caller, str(fields.get("id")), {**properties, **described})
         require_properties_within(image.properties, MAX_DESCRIBED_BYTES)
+        image = DEFAULT_SCHEMA.checked(image)
     except ImagedError as error:
         why = f"the image there could not be one here: {str(error).rstrip('.')}"
         raise address.refusal("answer", why) from error
@@ -181,8 +183,10 @@ def _model(caller: Caller, address: RemoteAddress, fields: Mapping[str, Any]) ->
 
 def _is_property(name: str, value: object) -> bool:
     """Whether it is a property here: not an attribute set by either service."""
+    if name in ATTRIBUTES or not isinstance(value, str):
+        return False
     try:
-        return name not in ATTRIBUTES and validate_property(name, value) is not None
+        return validate_property(name, value) is not None
     except ImagedError:
         return False
 
