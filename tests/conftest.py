@@ -36,6 +36,7 @@ SLOW = (
     "exports/test_killed_exports.py",
     "exports/test_s3.py",
     "interop/*.py",
+    "interop/*/*.py",
     "stores/test_markers.py",
     "stores/test_metered.py",
     "stores/test_s3*.py",

@@ -283,8 +283,12 @@ class Keystone:
     # The catalogue
 
     def create_service(self, kind: str, url: str, region: str = REGION) -> str:
-        """A service of a type such as ``image``, with endpoints of each interface; its id."""
-        service = _id(self.told("POST", "/services", {"service": {"type": kind, "name": kind}}))
+        """A service of a type such as ``image``, with endpoints of each interface; its id.
+
+        Its name is what Glance is registered as: libcloud looks for that.
+        """
+        name = {"image": "glance"}.get(kind, kind)
+        service = _id(self.told("POST", "/services", {"service": {"type": kind, "name": name}}))
         for interface in INTERFACES:
             self.create_endpoint(service, interface, url, region)
         return service
@@ -297,6 +301,12 @@ class Keystone:
             "service_id": service, "interface": interface, "url": url, "region_id": region
         }  # fmt: skip
         return _id(self.told("POST", "/endpoints", {"endpoint": endpoint}))
+
+    def add_region(self, region: str) -> None:
+        """A region with endpoints of Keystone itself, which clients look for in their own one."""
+        (service,) = self.told("GET", "/services?type=identity")["services"]
+        for interface in INTERFACES:
+            self.create_endpoint(service["id"], interface, self.url, region)
 
     @cached_property
     def service_user(self) -> User:
