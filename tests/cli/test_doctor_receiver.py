@@ -59,6 +59,12 @@ async def test_secrets_that_cannot_be_read_are_a_problem(tmp_path: Path) -> None
     assert "secret 1 must be" in what
 
 
+async def test_an_instance_that_sends_nothing_needs_no_secret(tmp_path: Path) -> None:
+    """Only those with the role scrubber send."""
+    wrong = config(tmp_path, "http://127.0.0.1:1/", secret="nonsense")
+    assert not [*find_file_problems(wrong.with_roles(["api"]))]
+
+
 async def test_without_a_receiver_there_is_nothing_to_check() -> None:
     """No line."""
     assert not await found(DEFAULT_CONFIG)

@@ -34,6 +34,7 @@ from imaged.core.notification import (
     task_removed,
 )
 from imaged.core.task import (
+    Progress,
     Task,
     TaskStatus,
     cancel,
@@ -215,6 +216,7 @@ def test_every_action_has_its_events() -> None:
         (TASK, cancel(TASK, REASON), "task.failure"),
         (RUNNING, worker_stopped(RUNNING), ""),
         (TASK, replace(TASK, input={"a": 1}), ""),
+        (RUNNING, replace(RUNNING, progress=Progress("fetching")), ""),
         (TASK, task("another"), "task.create"),
         (TASK, None, ""),
         (None, None, ""),

@@ -87,7 +87,8 @@ def add(
     image_rows.write_entry(db, None, image, by, now)
     accounts.charge(db, quota.charges(None, image), limits_of)
     task_rows.write(db, None, image.task, now)
-    outbox.add(db, wanted, image_notifications(None, image), now)
+    if wanted:
+        outbox.add(db, wanted, image_notifications(None, image), now)
     return image
 
 
@@ -118,7 +119,8 @@ def modify(
     task_rows.write(db, before.task, after.task, now)
     for key, checksums in ledger.block_checksums_of(after).items():
         blobs.add_checksums(db, key, checksums)
-    outbox.add(db, wanted, image_notifications(before, after, now), now)
+    if wanted:
+        outbox.add(db, wanted, image_notifications(before, after, now), now)
     return before, ledger.without_block_checksums(after)
 
 

@@ -124,7 +124,8 @@ def add(db: Connection, task: Task, wanted: WantedEvents) -> Task:
     now = dialects.now(db)
     task = task_rules.created(task, now)
     task_rows.write(db, None, task, now)
-    outbox.add(db, wanted, task_notifications(None, task), now)
+    if wanted:
+        outbox.add(db, wanted, task_notifications(None, task), now)
     return task
 
 
@@ -154,7 +155,8 @@ def modify(
         now = dialects.now(db)
         after = task_rules.stamp(before, after, now)
         task_rows.write(db, before, after, now)
-        outbox.add(db, wanted, task_notifications(before, after), now)
+        if wanted:
+            outbox.add(db, wanted, task_notifications(before, after), now)
     return ChangedTask(before, after)
 
 
@@ -204,7 +206,8 @@ def list_tasks(db: Connection, query: TaskQuery) -> Sequence[Task]:
 
 def _remove(db: Connection, gone: Sequence[Task], wanted: WantedEvents, now: datetime) -> None:
     task_rows.remove(db, [task.id for task in gone])
-    outbox.add(db, wanted, [task_removed(task, now) for task in gone], now)
+    if wanted:
+        outbox.add(db, wanted, [task_removed(task, now) for task in gone], now)
 
 
 def _list_statement(query: TaskQuery) -> Select[*tuple[Any, ...]]:

@@ -83,6 +83,11 @@ def find_file_problems(config: Config) -> Iterator[Problem]:
         build_fetcher(config)
     except CertificatesRefused as error:
         yield Problem("certificates", "fetch.ca_file", str(error))
+    if "scrubber" in config.daemon.roles:
+        yield from _find_in_receiver(config)
+
+
+def _find_in_receiver(config: Config) -> Iterator[Problem]:
     try:
         build_receiver(config)
     except WebhookSecretsInvalid as error:

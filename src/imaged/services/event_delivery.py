@@ -35,8 +35,8 @@ from imaged.services.clock_guard import ClockGuard
 
 log = structlog.get_logger()
 
-EVENTS_PER_QUEUE = 32  # taken of one queue: so many are sent twice if an instance is killed
-DROP_BATCH = 1000
+EVENTS_PER_QUEUE = 16  # taken of one queue: so many are sent twice if an instance is killed
+DROP_BATCH = 100
 DROP_INTERVAL_SECONDS = 60.0
 MAX_SUBJECTS_LOGGED = 20
 
