@@ -192,6 +192,9 @@ class OutboxContract:
         summary = await catalog.summarize()
         assert (summary.outbox.events, summary.outbox.failing) == (5, 1)
         assert summary.outbox.oldest_at == second.created_at
+        failures = {one.id: one.failures for one in await catalog.list_events(samples.ALL)}
+        assert sorted(failures.values()) == [0, 0, 0, 0, 2]
+        assert failures[second.id] == 2
 
     async def test_untried_queues_are_due_at_once(self, catalog: Catalog) -> None:
         """Their events did not fail."""
