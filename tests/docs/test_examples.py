@@ -71,6 +71,9 @@ PLAYED: Mapping[str, Sequence[str]] = {
         f"head -c 20M /dev/zero | curl -sf -T - {OCTETS} {IMAGES}/{GOLDEN['id']}/file",
     ),
     "docs/how-to/send-notifications.md": (),
+    "docs/how-to/set-permissions.md": (
+        "imaged token --user ann --project web --role member > etc/tokens.toml",
+    ),
     "docs/how-to/share-images.md": (
         *TWO_PROJECTS,
         f"curl -sf {IMAGES} {OF_ANN} -H 'Content-Type: application/json' -d '{json.dumps(GOLDEN)}'",

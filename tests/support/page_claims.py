@@ -42,6 +42,7 @@ TYPED_BY: Mapping[str, str] = {
     "docs/how-to/run-under-systemd.md": MACHINE,
     "docs/how-to/runbooks.md": MACHINE,
     "docs/how-to/send-notifications.md": HERE,
+    "docs/how-to/set-permissions.md": HERE,
     "docs/how-to/share-images.md": HERE,
     "docs/how-to/tune-the-scrub-delay.md": HERE,
     "docs/how-to/upgrade.md": MACHINE,

@@ -114,9 +114,8 @@ class ImageTarget:
             return read(self._image)
         image, project = self._image, self._project
         if name == "member_id":
-            if image.visibility is Visibility.SHARED and image.owner != project:
-                return project
-            raise KeyError(name)
+            is_shared = image.visibility is Visibility.SHARED and image.owner != project
+            return project if is_shared else ""
         return image.properties[name]
 
 

@@ -148,6 +148,8 @@ def _any_of(checks: list[Check]) -> Check:
 def _filled(template: Template) -> Callable[[Target], str | None]:
     """A function that returns the text for a target; None if the target lacks an attribute."""
     first, *others = template.parts
+    if len(template.attributes) == 1 and not any(template.parts):
+        return _value(template.attributes[0])
 
     def fill(target: Target) -> str | None:
         text = first
@@ -159,3 +161,16 @@ def _filled(template: Template) -> Callable[[Target], str | None]:
         return text
 
     return fill
+
+
+def _value(name: str) -> Callable[[Target], str | None]:
+    """The same for one attribute and no text around it, which most rules have."""
+
+    def value(target: Target) -> str | None:
+        try:
+            found = target[name]
+        except KeyError:
+            return None
+        return found if type(found) is str else str(found)
+
+    return value
