@@ -1,4 +1,4 @@
-"""The files of settings that pages tell to write.
+"""The files of settings, and of rules, that pages tell to write.
 
 The name of a file stands in the paragraph before its block, or in the first line of the block.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 
 _FILE = re.compile(
-    r"(?:`(?P<before>/etc/imaged/\S+\.toml)`[^`]*?\n\n)? *```toml\n"
+    r"(?:`(?P<before>/etc/imaged/\S+\.(?:toml|yaml))`[^`]*?\n\n)? *```(?:toml|yaml)\n"
     r"(?: *# (?P<within>/etc/imaged/\S+\.toml)\n)?(?P<text>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
 )

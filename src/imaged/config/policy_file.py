@@ -46,7 +46,8 @@ def read_policy(config: Config) -> Policy:
     except InvalidRule as error:
         line = lines.get(error.rule)
         place = f"the default rule {error.rule!r}" if line is None else _place(line, error)
-        raise PolicyFileInvalid(f"The policy file {file}, {place}: {error}.") from error
+        end = "" if str(error).endswith("?") else "."
+        raise PolicyFileInvalid(f"The policy file {file}, {place}: {error}{end}") from error
 
 
 def _place(line: _Line, error: InvalidRule) -> str:
