@@ -103,8 +103,13 @@ async def running(contender: BenchTarget) -> AsyncIterator[BenchTarget]:
             await contender.program.stop()
 
 
-def imaged(folder: Path, catalog: str = "") -> BenchTarget:
-    """The daemon of this environment, with a new folder, and a new SQLite file or ``catalog``."""
+def imaged(
+    folder: Path, catalog: str = "", *, auth: str = 'method = "none"', token: str = ""
+) -> BenchTarget:
+    """The daemon of this environment, with a new folder, and a new SQLite file or ``catalog``.
+
+    ``auth``: the lines of its section; ``token``: what is sent with each request.
+    """
     (folder / "images").mkdir(parents=True)
     port, origin = reserve_port(), Endpoint("127.0.0.1", reserve_port())
     config = folder / "imaged.toml"
@@ -113,7 +118,7 @@ def imaged(folder: Path, catalog: str = "") -> BenchTarget:
         [api]
         bind = ["127.0.0.1:{port}"]
         [auth]
-        method = "none"
+        {auth}
         [catalog]
         url = "{catalog or f"sqlite:///{folder}/catalog.db"}"
         [stores]
@@ -138,7 +143,8 @@ def imaged(folder: Path, catalog: str = "") -> BenchTarget:
         level = "warning"
         """
     )
-    endpoint = Endpoint("127.0.0.1", port)
+    headers = (f"X-Auth-Token: {token}",) if token else ()
+    endpoint = Endpoint("127.0.0.1", port, headers=headers)
     command = str(Path(sys.executable).with_name("imaged"))
     return BenchTarget(
         "imaged",

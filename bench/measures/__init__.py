@@ -9,6 +9,7 @@ from bench.measures.load import LOAD
 from bench.measures.records import RECORDS
 from bench.measures.scrub import SCRUB
 from bench.measures.show import SHOW
+from bench.measures.signed_in import SIGNED_IN
 from bench.measures.small import SMALL
 from bench.measures.start import START
 from bench.measures.tasks import TASKS
@@ -21,6 +22,7 @@ MEASURES = (
     CROWD,
     DOWNLOAD,
     SHOW,
+    SIGNED_IN,
     RECORDS,
     SMALL,
     LOAD,

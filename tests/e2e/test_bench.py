@@ -25,6 +25,7 @@ MEASURED = {
     "crowd.speed", "crowd.cpu", "crowd.peak",
     "download.speed", "download.cpu",
     "show.p50", "show.many",
+    "signed-in.token", "signed-in.keystone", "signed-in.ratio",
     "records.pairs",
     "small.cycles", "small.p99",
     "load.p50", "load.p99", "load.speed",
@@ -33,7 +34,7 @@ MEASURED = {
     "scrub.images",
 }  # fmt: skip
 NEEDS_A_COMMAND = {"start.start", "start.idle", "scrub.images"}
-NEEDS_AN_ORIGIN = {name for name in MEASURED if name.startswith("tasks.")}
+NEEDS_AN_ORIGIN = {name for name in MEASURED if name.startswith(("tasks.", "signed-in."))}
 MAY_BE_NOTHING = {"upload.cpu", "chunked.cpu", "crowd.cpu", "download.cpu"}  # so little is sent
 
 pytestmark = pytest.mark.timeout(600)

@@ -93,7 +93,7 @@ def _open_keystone(
     """Only a process that answers requests asks Keystone."""
     if instruments is None or "api" not in config.daemon.roles or config.auth.method != "keystone":
         return nullcontext()
-    return open_keystone(config, instruments)
+    return open_keystone(config, instruments.register_keystone())
 
 
 def _measure_store(instruments: Instruments, name: str) -> Meter:

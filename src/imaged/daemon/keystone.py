@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -22,9 +21,6 @@ from imaged.keystone.tokens import KeystoneTokens
 from imaged.ports.meter import Meter, ignore_measurement
 from imaged.services.token_validation import TokenValidator
 from imaged.telemetry.outages import KeystoneWatch
-
-if TYPE_CHECKING:  # commands measure nothing and do not load Prometheus
-    from imaged.metrics.instruments import Instruments
 
 PART = "keystone"  # as /readyz and imaged status name it
 
@@ -103,10 +99,10 @@ class KeystoneConnection:
 
 @asynccontextmanager
 async def open_keystone(
-    config: Config, instruments: Instruments
+    config: Config, meter: Meter = ignore_measurement
 ) -> AsyncIterator[KeystoneConnection]:
     """Yield the connection, and close it at the end. Raises KeystoneSettingsUnusable."""
-    connection = KeystoneConnection(config, instruments.register_keystone())
+    connection = KeystoneConnection(config, meter)
     try:
         yield connection
     finally:

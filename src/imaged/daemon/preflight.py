@@ -12,8 +12,16 @@ from imaged.config import Config, Problem
 from imaged.config.policy_file import PolicyFileInvalid, read_policy
 from imaged.config.schema_file import SchemaFileInvalid, read_schema
 from imaged.conversion.qemu_img import unsupported_reason
-from imaged.core.errors import CatalogError, CatalogMissing, ExportError, StoreError
+from imaged.core.errors import (
+    CatalogError,
+    CatalogMissing,
+    ExportError,
+    KeystoneError,
+    KeystoneSettingsUnusable,
+    StoreError,
+)
 from imaged.daemon.drivers import require_empty_stores
+from imaged.daemon.keystone import KeystoneConnection, open_keystone
 from imaged.daemon.notifications import WebhookSecretsInvalid, build_receiver
 from imaged.daemon.places import (
     build_store,
@@ -50,6 +58,7 @@ async def find_problems(
     else:
         problems += await _find_in_new_catalog(config)
     problems += find_file_problems(config)
+    problems += await _find_in_keystone(config)
     try:
         load_import_checks()
     except ImportCheckRefused as error:
@@ -59,7 +68,7 @@ async def find_problems(
 
 def find_file_problems(config: Config) -> Iterator[Problem]:
     """Yield the problems of files that settings name and only an operator can correct: of tokens
-    that these roles read, of rules, of properties, and of certificates.
+    that these roles read, of rules, of properties, of secrets, and of certificates.
     """
     files: list[tuple[str, str, Callable[[Path], object]]] = []
     if config.auth.method == "token" and "api" in config.daemon.roles:
@@ -79,6 +88,16 @@ def find_file_problems(config: Config) -> Iterator[Problem]:
         read_schema(config)
     except SchemaFileInvalid as error:
         yield Problem("schema", "images.schema_file", str(error))
+    yield from _find_in_files_of_services(config)
+
+
+def _find_in_files_of_services(config: Config) -> Iterator[Problem]:
+    """Yield the problems of secrets and certificates for other services."""
+    if _asks_keystone(config):
+        try:
+            KeystoneConnection(config)
+        except KeystoneSettingsUnusable as error:
+            yield Problem("keystone", "auth.keystone", str(error))
     try:
         build_fetcher(config)
     except CertificatesRefused as error:
@@ -94,6 +113,23 @@ def _find_in_receiver(config: Config) -> Iterator[Problem]:
         yield Problem("secrets", "notifications.secret_file", str(error))
     except CertificatesRefused as error:
         yield Problem("certificates", "notifications.ca_file", str(error))
+
+
+def _asks_keystone(config: Config) -> bool:
+    return config.auth.method == "keystone" and "api" in config.daemon.roles
+
+
+async def _find_in_keystone(config: Config) -> list[Problem]:
+    if not _asks_keystone(config):
+        return []
+    try:
+        async with open_keystone(config) as keystone:
+            await keystone.session.token()
+    except KeystoneSettingsUnusable:
+        return []  # already reported
+    except KeystoneError as error:
+        return [Problem("keystone", "auth.keystone", str(error))]
+    return []
 
 
 async def _find_in_places(

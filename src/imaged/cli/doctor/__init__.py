@@ -136,6 +136,7 @@ async def _check_configured(file: Path | None, config: Config) -> list[Finding]:
     from imaged.cli.doctor.catalog import check_catalog
     from imaged.cli.doctor.files import become_daemon_user, check_backups, check_files
     from imaged.cli.doctor.host import check_unit
+    from imaged.cli.doctor.keystone import check_keystone
     from imaged.cli.doctor.receiver import check_receiver
 
     user = become_daemon_user(config)
@@ -144,6 +145,7 @@ async def _check_configured(file: Path | None, config: Config) -> list[Finding]:
     findings += await _check_stores(config)
     findings += [finding async for finding in check_catalog(config)]
     findings += check_backups(config)
+    findings += [finding async for finding in check_keystone(config)]
     findings += [finding async for finding in check_receiver(config)]
     findings += check_unit(config)
     findings += [finding async for finding in check_addresses(config)]

@@ -64,17 +64,20 @@ def check_backups(config: Config) -> Iterator[Finding]:
 
 def _secret_files(config: Config) -> Iterator[tuple[str, Path]]:
     """Every file with a secret, with the setting that names it."""
-    if config.catalog.password_file:
-        yield "catalog.password_file", Path(config.catalog.password_file)
-    if config.auth.method == "token":
-        yield "auth.token_file", Path(config.auth.token_file)
-    if config.metrics.token_file:
-        yield "metrics.token_file", Path(config.metrics.token_file)
+    auth = config.auth
+    files = {
+        "catalog.password_file": config.catalog.password_file,
+        "auth.token_file": auth.token_file if auth.method == "token" else "",
+        "metrics.token_file": config.metrics.token_file,
+    }
+    if auth.method == "keystone":
+        for key in ("password_file", "application_credential_secret_file"):
+            files[f"auth.keystone.{key}"] = getattr(auth.keystone, key)
     for name, store in config.stores.by_name.items():
         if isinstance(store, S3Section):
             for key in ("access_key_file", "secret_key_file"):
-                if path := getattr(store, key):
-                    yield f"stores.{name}.{key}", Path(path)
+                files[f"stores.{name}.{key}"] = getattr(store, key)
+    return ((setting, Path(file)) for setting, file in files.items() if file)
 
 
 def _settings(path: Path) -> Finding:
