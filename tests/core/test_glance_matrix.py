@@ -19,8 +19,9 @@ from imaged.core.access import (
     require_store_details,
     require_visibility,
 )
-from imaged.core.errors import ImageNotFound, NotPermitted
+from imaged.core.errors import ImagedError
 from imaged.core.image import Image, Visibility
+from imaged.core.member import Member, MemberStatus
 from imaged.core.policy import Policy
 from imaged.core.policy_rules import (
     ADMIN,
@@ -29,6 +30,7 @@ from imaged.core.policy_rules import (
     UNUSED_RULES,
     Rule,
 )
+from imaged.core.sharing import add_member, answer, members_seen_by, remove_member
 from imaged.core.task_access import require_tasks
 from support.glance_policies import RECORD, Glance, Subject, Token
 
@@ -66,7 +68,7 @@ TOKENS = [Token(())] + [Token(roles, **scope) for roles, scope in product(ROLES,
 SUBJECTS = [
     Subject(OWNER, visibility, members)
     for visibility in Visibility
-    for members in ((),)
+    for members in ((), (OTHER,))
     if visibility is Visibility.SHARED or not members
 ]
 #: Calls on an image that exists, by the rule that is asked.
@@ -86,15 +88,20 @@ PUBLISHING = {
     Rule.COMMUNITIZE_IMAGE: Visibility.COMMUNITY,
 }
 
-#: Rules of members, and one that only policy files refer to.
-NOT_ASKED = {
-    Rule.ADD_MEMBER,
-    Rule.GET_MEMBER,
-    Rule.GET_MEMBERS,
-    Rule.MODIFY_MEMBER,
-    Rule.DELETE_MEMBER,
-    "default",
+#: Calls about the member of the project ``OTHER``, with the rules that they ask in turn.
+ON_MEMBERS: Mapping[tuple[Rule, ...], Callable[[Caller, Image], object]] = {
+    (Rule.ADD_MEMBER,): lambda caller, image: add_member(caller, "p3", None)(image),
+    (Rule.GET_MEMBERS,): members_seen_by,
+    (Rule.GET_MEMBER, Rule.MODIFY_MEMBER): lambda caller, image: answer(
+        caller, OTHER, MemberStatus.ACCEPTED
+    )(image),
+    (Rule.GET_MEMBER, Rule.DELETE_MEMBER): lambda caller, image: remove_member(caller, OTHER)(
+        image
+    ),
 }
+
+#: Only policy files refer to it.
+NOT_ASKED = {"default"}
 
 #: Its name, the call under a policy, and the status of Glance.
 Cell = tuple[str, Callable[[Policy], object], int]
@@ -107,6 +114,8 @@ def cells(glance: Glance) -> Iterator[Cell]:
         for subject in SUBJECTS:
             yield from _cells_of_images(glance, token, subject)
             yield from _cells_of_new_images(glance, token, subject)
+            if subject.members or subject.visibility is not Visibility.SHARED:
+                yield from _cells_of_members(glance, token, subject)
 
 
 def _cells_without_images(glance: Glance, token: Token) -> Iterator[Cell]:
@@ -136,8 +145,16 @@ def _cells_of_new_images(glance: Glance, token: Token, subject: Subject) -> Iter
     yield f"add_image {token} {subject}", call, glance.answer_to_creation(token, subject)
 
 
+def _cells_of_members(glance: Glance, token: Token, subject: Subject) -> Iterator[Cell]:
+    for rules, call in ON_MEMBERS.items():
+        name = f"{'+'.join(rules)} {token} {subject}"
+        asked = partial(_ask, token, call, _image(subject))
+        yield name, asked, glance.answer_about_members(rules, token, subject)
+
+
 def _image(subject: Subject) -> Image:
-    return Image(id="i1", owner=subject.owner, visibility=subject.visibility)
+    members = {project: Member(project) for project in subject.members}
+    return Image(id="i1", owner=subject.owner, visibility=subject.visibility, members=members)
 
 
 def _publish(caller: Caller, image: Image, visibility: Visibility) -> None:
@@ -163,10 +180,8 @@ def status_of(call: Callable[[Policy], object], policy: Policy) -> int:
     """The status that the call is answered with."""
     try:
         call(policy)
-    except ImageNotFound:
-        return 404
-    except NotPermitted:
-        return 403
+    except ImagedError as error:
+        return error.http_status or 500
     return 200
 
 

@@ -8,7 +8,7 @@ them, in ``ImageAPIPolicy`` and below it in its catalog, is here in other words.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -96,6 +96,20 @@ class Glance:
         target = {**_target(token, subject), "member_id": None}
         is_permitted = all(self.permits(rule, token, target) for rule in rules)
         return 200 if is_permitted else 403
+
+    def answer_about_members(self, rules: Sequence[str], token: Token, subject: Subject) -> int:
+        """The status of a call about the members of an image, which asks these rules in turn.
+
+        Glance says 403 about an image that is not shared before it asks whether the token may show
+        it.
+        """
+        answer = self.answer("get_image", token, subject)
+        if answer != HTTPStatus.OK:
+            return answer
+        target = _target(token, subject)
+        is_shared = subject.visibility is Visibility.SHARED
+        is_permitted = all(self.permits(rule, token, target) for rule in rules)
+        return 200 if is_shared and is_permitted else 403
 
     def _is_found(self, token: Token, subject: Subject) -> bool:
         """Whether the query of its catalog finds the image."""
