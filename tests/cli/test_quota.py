@@ -108,3 +108,40 @@ def test_a_wrong_usage_is_found_and_corrected(workspace: Workspace) -> None:
     assert [(one["project"], one["counted"]["images"]) for one in facts] == [("p0", 1)]
     assert "It is corrected." in corrected.stdout
     assert "The usage of all projects is right." in again.stdout
+
+
+def test_limits_that_keystone_has(workspace: Workspace) -> None:
+    """They are set there; while it does not answer, the defaults are shown, and that they are."""
+    password = workspace.folder / "password"
+    password.write_text("made up")
+    workspace.write(
+        f"""
+        [quotas]
+        source = "keystone"
+        images = 5
+        [auth.keystone]
+        url = "http://127.0.0.1:1"
+        username = "imaged"
+        password_file = "{password}"
+        project = "service"
+        """
+    )
+
+    refused = workspace.imaged("quota", "p1", "--staged", "5GiB")
+    shown = workspace.imaged("quota", "p1")
+
+    assert refused.returncode == 2
+    assert "openstack limit create --service image --project p1" in refused.stderr
+    assert refused.stderr.rstrip().endswith(" image_stage_total")
+    assert "images\t0\t5\tKeystone" in shown.stdout
+    assert "The limits are those of [quotas] until then." in shown.stderr
+
+
+def test_keystone_must_be_named_where_limits_are_in_it(workspace: Workspace) -> None:
+    """The settings of its account are needed, whatever authenticates the callers."""
+    workspace.write('[quotas]\nsource = "keystone"')
+
+    done = workspace.imaged("check-config")
+
+    assert done.returncode == 1
+    assert "auth.keystone.url: must be set, so that Keystone can be asked" in done.stderr

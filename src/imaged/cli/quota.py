@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from imaged.cli.options import config_option, json_option, no_trunc_option, verbose_option
-from imaged.cli.output import print_json, print_sentence
+from imaged.cli.output import print_failure, print_json, print_sentence
 from imaged.cli.tables import print_table
 from imaged.units import (
     UNLIMITED,
@@ -24,11 +24,16 @@ if TYPE_CHECKING:
     from imaged.catalogs.sql_catalog import SqlCatalog
     from imaged.config import Config
     from imaged.core.quota import Account, Limits, Resource
+    from imaged.ports.project_limits import ProjectLimits
 
 F = TypeVar("F", bound=Callable[..., Any])
 Quota = tuple["Account", "Limits"]  # and the limits that hold
 
 DEFAULT = "default"
+SET_IN_KEYSTONE = (
+    "The limits of projects are set in Keystone (quotas.source), and sizes in MiB there, such as: "
+    "openstack limit create --service image --project {project} --resource-limit 1000 {name}"
+)
 PAGE_LENGTH = 500  # accounts read at once
 
 
@@ -96,16 +101,21 @@ def quota(
     elif full:
         raise click.UsageError("--full lists projects: do not name one.")
     else:
-        account, held = _show_or_set(file, project, asked)
+        (account, held), source, doubt = _show_or_set(file, project, asked)
         if as_json:
             print_json(_facts(account, held))
         else:
-            _print_one(account, held, is_folded=not no_trunc)
+            _print_one(account, held, source, is_folded=not no_trunc)
+        if doubt:
+            print_failure(doubt)
 
 
-def _show_or_set(file: Path | None, project: str, asked: Mapping[str, int | str]) -> Quota:
+def _show_or_set(
+    file: Path | None, project: str, asked: Mapping[str, int | str]
+) -> tuple[Quota, str, str]:
+    """The quota of a project, ``quotas.source``, and why the limits may be others."""
     from imaged.cli.context import run_with_catalog
-    from imaged.core.quota import Resource
+    from imaged.core.quota import UNIFIED_LIMIT_NAMES, Resource
     from imaged.services.project_usage import ProjectUsage
 
     own = {
@@ -115,12 +125,25 @@ def _show_or_set(file: Path | None, project: str, asked: Mapping[str, int | str]
     }
     reset = [Resource(name) for name, limit in asked.items() if limit == DEFAULT]
 
-    async def show_or_set(catalog: SqlCatalog, _: Config) -> Quota:
+    async def show_or_set(catalog: SqlCatalog, config: Config) -> tuple[Quota, str, str]:
+        if asked and config.quotas.source == "keystone":
+            name = UNIFIED_LIMIT_NAMES[Resource(next(iter(asked)))]
+            raise click.UsageError(SET_IN_KEYSTONE.format(project=project, name=name))
         if asked:
             await catalog.set_limits(project, own, reset)
-        return await ProjectUsage(catalog, catalog.limits).read(project)
+        quota = await ProjectUsage(catalog, catalog.limits).read(project)
+        return quota, config.quotas.source, _doubt(catalog.limits, config)
 
     return run_with_catalog(file, show_or_set)
+
+
+def _doubt(limits: ProjectLimits, config: Config) -> str:
+    if config.quotas.source == "config":
+        return ""
+    from imaged.keystone.limits import UnifiedLimits
+
+    failure = limits.failure if isinstance(limits, UnifiedLimits) else None
+    return "" if failure is None else f"{failure} The limits are those of [quotas] until then."
 
 
 def _read_all(file: Path | None) -> Sequence[Quota]:
@@ -156,7 +179,7 @@ def _print_list(
     print_table(title, ("project", *Resource), rows, is_folded=is_folded)
 
 
-def _print_one(account: Account, limits: Limits, *, is_folded: bool) -> None:
+def _print_one(account: Account, limits: Limits, source: str, *, is_folded: bool) -> None:
     from imaged.core.quota import Resource
 
     rows = [
@@ -164,7 +187,7 @@ def _print_one(account: Account, limits: Limits, *, is_folded: bool) -> None:
             name,
             _text(name, account.usage[name]),
             _text(name, limits[name]),
-            "the project" if name in account.limits else "the default",
+            "Keystone" if source == "keystone" else _whose_limit(account, name),
         )
         for name in Resource
     ]
@@ -175,6 +198,10 @@ def _print_one(account: Account, limits: Limits, *, is_folded: bool) -> None:
             f"The project {account.owner!r} has nothing here, and no limits of its own. Is the "
             "name right? All projects: imaged quota"
         )
+
+
+def _whose_limit(account: Account, name: Resource) -> str:
+    return "the project" if name in account.limits else "the default"
 
 
 def _used_of(name: Resource, account: Account, limits: Limits) -> str:

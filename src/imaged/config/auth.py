@@ -11,7 +11,7 @@ from imaged.config.sections import Section, secret, setting
 from imaged.config.types import PlainTuple, PositiveDuration, SecretText
 from imaged.config.urls import Endpoint
 
-_WITH_METHOD = 'must be set for method "keystone"'
+_FOR_KEYSTONE = "must be set, so that Keystone can be asked"
 
 
 def _parse_keystone_urls(value: object) -> object:
@@ -73,9 +73,9 @@ class KeystoneSection(Section):
     )
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """What is wrong with the account for method "keystone": the setting, and what must be."""
+        """What is wrong with the account, where it is needed: the setting, and what must be."""
         if not self.url:
-            yield "url", _WITH_METHOD
+            yield "url", _FOR_KEYSTONE
         if self.application_credential_id:
             if self.username or self.project:
                 key = "username" if self.username else "project"
@@ -87,7 +87,7 @@ class KeystoneSection(Section):
                 )
             return
         if not self.username:
-            yield "username", f"{_WITH_METHOD}, or application_credential_id"
+            yield "username", f"{_FOR_KEYSTONE}, or application_credential_id"
             return
         if not (self.password or self.password_file):
             yield "password_file", "must be set, because username is"

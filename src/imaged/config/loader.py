@@ -181,6 +181,11 @@ def _with_defaults(table: Mapping[str, Any], default: Mapping[str, Any]) -> Mapp
     return {**default, **table} if table.get("type", default["type"]) == default["type"] else table
 
 
+def _are_limits_in_keystone(sections: Mapping[str, Any]) -> bool:
+    quotas = sections.get("quotas")
+    return quotas is not None and quotas.source == "keystone"
+
+
 def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     """Problems of settings that are valid alone and conflict together."""
     auth, api = sections.get("auth"), sections.get("api")
@@ -189,7 +194,7 @@ def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, 
         found.append((("auth", "token_file"), 'must be set for method "token"'))
     if auth and auth.method == "none" and auth.anonymous_read:
         found.append((("auth", "anonymous_read"), _ANONYMOUS_WITHOUT_TOKENS))
-    if auth and auth.method == "keystone":
+    if auth and (auth.method == "keystone" or _are_limits_in_keystone(sections)):
         found += [(("auth", "keystone", key), what) for key, what in auth.keystone.mistakes()]
     if auth and api and auth.method == "none" and not auth.allow_anyone_on_the_network:
         found += [

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from imaged.config.limits import CountLimit, SizeLimit
 from imaged.config.sections import Section, setting
 
 
 class QuotasSection(Section):
-    """Limits of projects without limits of their own (`imaged quota`); beyond them is 413."""
+    """Limits of projects; what would exceed one gets 413."""
 
+    source: Literal["config", "keystone"] = setting(
+        "config",
+        'Where the limits of projects are set. "config": here, and by `imaged quota` for single '
+        'projects. "keystone": as unified limits of Keystone, which [auth.keystone] names; '
+        "here for what is not registered there.",
+    )
+    region: str = setting(
+        "",
+        "The region of this service in Keystone: its limits precede those without a region. Only "
+        'with source "keystone".',
+    )
     total: SizeLimit = setting(
         "unlimited",
         'The bytes that a project may store or stage, such as "500GiB". They count from before '

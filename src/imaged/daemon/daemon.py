@@ -29,6 +29,7 @@ from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from imaged.daemon.metrics_endpoint import MetricsEndpoint
 from imaged.daemon.notifications import build_receiver
+from imaged.daemon.project_limits import reload_secrets
 from imaged.daemon.settings import connection_settings
 from imaged.daemon.systemd import StatusReporter, SystemdNotifier, run_watchdog
 from imaged.daemon.web_app import API_HOOKS, WebApp, api_listeners
@@ -189,6 +190,7 @@ class Daemon:
             if self._web_app:
                 self._web_app.apply(changes.config, policy)
             self._metrics_endpoint.apply(changes.config)
+            reload_secrets(self._services.limits, changes.config)
         except (ConfigInvalid, ImagedError) as error:
             rejected = True
             for why in str(error).splitlines():

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from imaged.catalogs import connect
 from imaged.catalogs.change_log import ChangeLog
 from imaged.catalogs.database import Database, MeteredDatabase
-from imaged.catalogs.project_limits import CatalogLimits
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.config import Config
 from imaged.core.errors import CatalogMissing, MarkerRefused
@@ -22,6 +21,7 @@ from imaged.core.place_marker import Marker, PlaceKind
 from imaged.daemon import settings
 from imaged.daemon.keystone import KeystoneConnection, open_keystone
 from imaged.daemon.places import build_stores, open_destinations, open_stores
+from imaged.daemon.project_limits import open_project_limits
 from imaged.lanes import BackgroundLane, LaneFactory, ThreadLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.export import Destination
@@ -106,22 +106,23 @@ async def open_catalog(
 ) -> AsyncIterator[SqlCatalog]:
     """Open the catalog; with ``instruments`` it is measured, and its outages are logged.
 
-    Raises CatalogError; CatalogTooOld if it is not migrated automatically; CatalogMissing if a new
-    catalog would be created beside stores that hold data.
+    Raises KeystoneSettingsUnusable, CatalogError; CatalogTooOld if it is not migrated
+    automatically; CatalogMissing if a new catalog would be created beside stores that hold data.
     """
     if connect.is_missing(config.catalog.url):
         await require_empty_stores(config)
-    catalog = await connect.open_catalog(config.catalog.url, settings.password_file(config))
-    catalog.limits = limits = CatalogLimits(settings.default_limits(config))
-    if instruments is not None:
-        meter = watch_catalog(instruments.catalog) if logs_outages else instruments.catalog
-        measured = MeteredDatabase(catalog.database, meter)
-        catalog = SqlCatalog(measured, ChangeLog(instruments.tasks.changed), limits)
-    catalog.wanted_events = settings.wanted_events(config)
-    try:
-        yield catalog
-    finally:
-        await catalog.close()
+    async with open_project_limits(config) as limits:
+        catalog = await connect.open_catalog(config.catalog.url, settings.password_file(config))
+        if instruments is not None:
+            meter = watch_catalog(instruments.catalog) if logs_outages else instruments.catalog
+            measured = MeteredDatabase(catalog.database, meter)
+            catalog = SqlCatalog(measured, ChangeLog(instruments.tasks.changed))
+        catalog.limits = limits
+        catalog.wanted_events = settings.wanted_events(config)
+        try:
+            yield catalog
+        finally:
+            await catalog.close()
 
 
 def lane_factory(config: Config) -> LaneFactory:

@@ -26,6 +26,7 @@ from imaged.core.policy import Policy
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from imaged.daemon.process_counters import read_counters
+from imaged.daemon.project_limits import reload_secrets
 from imaged.daemon.worker_channel import (
     Command,
     Reload,
@@ -136,6 +137,7 @@ class WorkerProcess:
                     services.runner.stop_claiming()
                 case Reload(config, rules):
                     services.apply(config, Policy(rules))
+                    reload_secrets(services.limits, config)  # its daemon could read them
                     configure_log(config.log.level, config.log.format)
 
     async def _report_until_idle(self, tasks: TaskGroup) -> None:
