@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from imaged.cli.doctor import Level
 from imaged.cli.doctor.receiver import check_receiver
+from imaged.cli.doctor.waiting_events import check_waiting
 from imaged.config import Config
+from imaged.core.notification import image_notifications
+from imaged.core.outbox import OutboxEvent
 from imaged.daemon.preflight import find_file_problems
 from support.event_receiver import SECRET, WebhookServer
+from support.sample_images import NOW, queued
 from support.settings import DEFAULT_CONFIG, config_of
 
 pytestmark = pytest.mark.asyncio
@@ -63,6 +69,20 @@ async def test_an_instance_that_sends_nothing_needs_no_secret(tmp_path: Path) ->
     """Only those with the role scrubber send."""
     wrong = config(tmp_path, "http://127.0.0.1:1/", secret="nonsense")
     assert not [*find_file_problems(wrong.with_roles(["api"]))]
+
+
+async def test_the_oldest_event_says_why_it_waits() -> None:
+    """Unless it was not tried yet."""
+    waits = OutboxEvent(UUID(int=1), image_notifications(None, queued())[0], NOW)
+    assert not [*check_waiting([waits])]
+    assert not [*check_waiting([])]
+    refused = replace(waits, failures=3, last_error="answered 422 Unprocessable Entity")
+    (finding,) = check_waiting([refused, waits])
+    assert finding.level is Level.WARNING
+    assert finding.what == (
+        f"The oldest event that waits, image.create of images/{queued().id}, failed 3 times: the "
+        "receiver answered 422 Unprocessable Entity."
+    )
 
 
 async def test_without_a_receiver_there_is_nothing_to_check() -> None:

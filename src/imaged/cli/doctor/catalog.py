@@ -10,6 +10,7 @@ from imaged.catalogs.sqlite.driver import path_of
 from imaged.catalogs.sqlite.engine import LONG_LOG_BYTES, write_ahead_log_bytes
 from imaged.cli.doctor import Finding, ok, problem, warning
 from imaged.cli.doctor.files import NETWORK_FILESYSTEMS, filesystem_of
+from imaged.cli.doctor.waiting_events import check_waiting
 from imaged.config import Config
 from imaged.core.errors import (
     CatalogError,
@@ -86,6 +87,7 @@ async def _check_contents(config: Config) -> AsyncIterator[Finding]:
             asked = datetime.now(UTC)
             summary = await catalog.summarize()
             answered = datetime.now(UTC)
+            events = await catalog.list_events(1)
     except CatalogError as error:
         yield problem(CATALOG_SUBJECT, str(error), WRONG_CATALOG)
         return
@@ -94,7 +96,7 @@ async def _check_contents(config: Config) -> AsyncIterator[Finding]:
     yield compare_clocks(summary.at, asked, answered)
     if not is_postgresql(config.catalog.url):
         yield check_wal_size(write_ahead_log_bytes(path_of(config.catalog.url)))
-    for finding in check_leases(summary, config.claims.lease):
+    for finding in (*check_leases(summary, config.claims.lease), *check_waiting(events)):
         yield finding
 
 
