@@ -20,8 +20,9 @@ _HEAD = f"""\
 For operators and users who want to know whether their tools work with imaged: how each client
 signs in, and what it asks of the OpenStack Image API v2. [Calls](api.md) has the details of each.
 
-imaged authenticates by a [file of tokens](../how-to/authenticate.md), or not at all. **It does not
-speak Keystone yet**, and a client that signs in through Keystone cannot use it.
+Clients that sign in through Keystone do so as with Glance, where `auth.method` is `"keystone"`, and
+the catalogue of Keystone has imaged's address as the service of the type `image`. Otherwise imaged
+authenticates by a [file of tokens](../how-to/authenticate.md), or not at all.
 """
 
 
@@ -37,37 +38,100 @@ class Client:
 CLIENTS: Mapping[str, Client] = {
     "`openstack image`": Client(
         "python-openstackclient 10.5.0",
-        "works: `OS_AUTH_TYPE=none` and `OS_ENDPOINT`, or a cloud of `clouds.yaml`; with a token "
-        "`OS_AUTH_TYPE=admin_token`, `OS_TOKEN`, and an `OS_ENDPOINT` that ends with `/v2`",
+        "works, through Keystone; without it with `OS_AUTH_TYPE=none` and `OS_ENDPOINT`, or a "
+        "cloud of `clouds.yaml`; with a token of imaged's own file `OS_AUTH_TYPE=admin_token`, "
+        "`OS_TOKEN`, and an `OS_ENDPOINT` that ends with `/v2`",
     ),
-    "openstacksdk": Client("openstacksdk 4.22.0", "works: the same types of authentication"),
+    "openstacksdk": Client(
+        "openstacksdk 4.22.0", "works: the same types of authentication; so does 4.5.0"
+    ),
     "`glance`": Client(
         "python-glanceclient 4.13.0",
-        "works: `--os-image-url` and `--os-auth-token`, any word where imaged wants no token",
+        "works, through Keystone; without it with `--os-image-url` and `--os-auth-token`, any word "
+        "where imaged wants no token",
+    ),
+    "Ansible": Client(
+        "openstack.cloud 2.5.0",
+        "works, through Keystone: the modules `image` and `image_info`, with openstacksdk 4.5.0",
+    ),
+    "Apache Libcloud": Client(
+        "apache-libcloud 3.9.1",
+        "works, through Keystone: lists, shows, changes and shares images, if the service is named "
+        "`glance` in the catalogue; it cannot upload",
     ),
     "gophercloud": Client(
         "gophercloud 2.14.0",
-        "works in programs that make a service client themselves, from an endpoint and a "
-        "token; `openstack.Authenticate` needs Keystone",
+        "signs in through Keystone; without it, in programs that make a service client themselves, "
+        "from an endpoint and a token",
         is_run=False,
     ),
     "Nova": Client(
         "nova 34.0.0",
-        "needs Keystone: it passes on the token of its user, which Keystone made",
+        "signs in through Keystone: it passes on the token of its user, with python-glanceclient",
         is_run=False,
     ),
     "Terraform, OpenTofu": Client(
-        "terraform-provider-openstack 3.4.0",
-        "needs Keystone: the provider signs in before it does anything",
-        is_run=False,
+        "terraform-provider-openstack 3.4.0", "signs in through Keystone", is_run=False
     ),
     "Packer": Client(
-        "packer-plugin-openstack 1.1.4", "needs Keystone, and Nova to build on", is_run=False
+        "packer-plugin-openstack 1.1.4",
+        "signs in through Keystone, and needs Nova to build on",
+        is_run=False,
     ),
     "`imaged push`, `pull` …": Client(
         "of this version", "works: `imaged login`, `IMAGED_URL` and `IMAGED_TOKEN`, `clouds.yaml`"
     ),
 }
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What a client does that its users do not expect; seen when the tests ran it."""
+
+    client: str
+    what: str
+    remedy: str
+
+
+BEHAVIOURS = (
+    Behaviour(
+        "python-openstackclient 10.5.0",
+        "`image import --wait` does not wait: the option is taken, and never read",
+        "ask `image show` until the status is `active`",
+    ),
+    Behaviour(
+        "python-openstackclient 10.5.0",
+        "`image list --limit 1 --sort name` shows the newest image: the client sorts what it got, "
+        "and filters by `--property` after that too",
+        "leave `--limit` out",
+    ),
+    Behaviour(
+        "python-openstackclient 10.5.0",
+        "`image create` and `image stage` read standard input as the data, unless it is a terminal",
+        "`--file`, or a terminal",
+    ),
+    Behaviour(
+        "openstacksdk 4.22.0",
+        "`create_image` with the same name and the same file sends it again, and makes a second "
+        "image",
+        "`validate_checksum=True` at both calls",
+    ),
+    Behaviour(
+        "openstacksdk 4.22.0",
+        "`update_image_properties` fails with `AttributeError` if it gets an id or a name",
+        "give it the image that `get_image` returned",
+    ),
+    Behaviour(
+        "python-glanceclient 4.13.0",
+        "says `You are not permitted to delete the image` if the image is protected",
+        "`image-update --protected False`",
+    ),
+    Behaviour(
+        "apache-libcloud 3.9.1",
+        "`delete_image` asks Nova to delete the image, by a call that new Novas do not have",
+        "delete with another client",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -216,9 +280,15 @@ _NOT_THERE = """\
 ## What is not there
 
 These calls get 404, or 405 where only another method is there. Until then: `visibility` (`public`,
-`community`) shares images, `imaged quota` sets and shows quotas, and a task of the type `clone`
+`community`) shares images, a task of the type `clone`
 makes a copy in another store. The import method `copy-image`, of which Nova makes use where Glance
 has several stores, gets 400.
+"""
+
+_SURPRISES = """\
+## What users of these clients meet
+
+Seen with imaged, and the same with any service of images.
 """
 
 _COLUMNS = (
@@ -237,6 +307,11 @@ def reference() -> str:
             table(_COLUMNS, _rows(is_answered=True)),
             _NOT_THERE,
             table(_COLUMNS, _rows(is_answered=False)),
+            _SURPRISES,
+            table(
+                ("client", "what it does", "what helps"),
+                ((one.client, one.what, one.remedy) for one in BEHAVIOURS),
+            ),
         ]
     )
 
