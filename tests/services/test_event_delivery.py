@@ -219,6 +219,37 @@ async def test_an_outage_is_told(cluster: Cluster) -> None:
     assert len(other.accepted) == 1
 
 
+async def test_a_receiver_is_replaced_in_the_middle(cluster: Cluster) -> None:
+    """What was taken is finished; the next events go to the new one, which is not known to fail."""
+    other = MemoryReceiver()
+
+    async def replace_it(_: OutboxEvent) -> None:
+        job.replace_receiver(other)
+
+    old = MemoryReceiver(replace_it)
+    job = delivery(cluster, old, concurrency=1)
+    for number in range(1, 4):
+        await cluster.queued(image_id(number))
+    await job.run_due()
+    assert len(old.accepted) == 1
+    await job.run_due()
+    assert len(other.accepted) == 2
+
+
+async def test_an_outage_of_the_old_receiver_is_not_that_of_the_new_one(cluster: Cluster) -> None:
+    """It was replaced while a request to it failed."""
+
+    async def replaced(_: OutboxEvent) -> None:
+        job.replace_receiver(MemoryReceiver())
+        raise DOWN
+
+    job = delivery(cluster, MemoryReceiver(replaced))
+    await cluster.queued(image_id(1))
+    await job.run_due()
+    assert not job.troubles
+    assert not job._outages
+
+
 async def test_a_failing_event_alone_holds_up_nothing_for_long(cluster: Cluster) -> None:
     """A receiver that fails for one event only is not taken to be away."""
 

@@ -52,8 +52,9 @@ class NotificationsSection(Section):
 
     url: ReceiverUrl = setting(
         "",
-        "Where each event is sent, as a CloudEvent in a POST request. Its query is not logged. "
-        'Redirects are not followed. "": no events are recorded or sent.',
+        "Where each event is sent, as a CloudEvent in a POST request. Redirects are not followed. "
+        "A reload logs it, so it should have no secret: the signature says who sends. "
+        '"": no events are recorded or sent.',
         reloadable=True,
     )
     secret_file: str = setting(

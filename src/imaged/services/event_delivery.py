@@ -120,9 +120,13 @@ class EventDelivery:
         queues = await self._take()
         if not queues:
             return
-        async with self._receiver.connect(await self._catalog.get_id()) as connection:
+        receiver = self._receiver
+        async with receiver.connect(await self._catalog.get_id()) as connection:
             while queues:
-                await self._send_queues(connection, queues)
+                current = await self._send_queues(connection, queues)
+                if receiver is not self._receiver:  # replaced meanwhile: the next round is for that
+                    return
+                self._note_round(current)
                 queues = [] if self._outages else await self._take()
 
     async def _take(self) -> Sequence[Sequence[OutboxEvent]]:
@@ -135,7 +139,7 @@ class EventDelivery:
 
     async def _send_queues(
         self, connection: EventConnection, queues: Sequence[Sequence[OutboxEvent]]
-    ) -> None:
+    ) -> _Round:
         """Send queues beside each other, and record the result, also of a job that is stopped."""
         ends_at = anyio.current_time() + self.settings.timeout.total_seconds()
         current = _Round(queues, ends_at)
@@ -146,7 +150,7 @@ class EventDelivery:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._catalog.settle_events(current.result)
-        self._note_round(current)
+        return current
 
     async def _send_queue(
         self, connection: EventConnection, events: Sequence[OutboxEvent], current: _Round
