@@ -1,10 +1,14 @@
-"""A daemon and its Keystone: an outage, and another secret by a reload."""
+"""A daemon and its Keystone: an outage, another secret by a reload, and a token that ends."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 from asyncio import to_thread
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,21 +21,42 @@ from support.waiting import until
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 
 
+@asynccontextmanager
+async def asking(keystone: Keystone, folder: Path) -> AsyncIterator[Daemon]:
+    """A daemon that asks it, by an account of its own."""
+    account = keystone.create_user()
+    keystone.grant("service", account, project=keystone.service_user.project)
+    auth = {"username": account.name}
+    settings = {**keystone.imaged_settings(folder)}
+    settings["auth.keystone"] = {**settings["auth.keystone"], **auth}
+    (folder / "keystone.password").write_text(account.password)
+    daemon = Daemon(folder, settings)
+    await daemon.start()
+    try:
+        yield daemon
+    finally:
+        await daemon.end()
+
+
 @pytest_asyncio.fixture
-async def own_keystone() -> AsyncIterator[Keystone]:
+async def daemon(keystone: Keystone, tmp_path: Path) -> AsyncIterator[Daemon]:
+    """A daemon that asks the Keystone of all tests."""
+    async with asking(keystone, tmp_path) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def own_keystone() -> Iterator[Keystone]:
     """One that a test may end."""
     with running_keystone() as keystone:
         yield keystone
 
 
 @pytest_asyncio.fixture
-async def daemon(own_keystone: Keystone, tmp_path: Path) -> AsyncIterator[Daemon]:
-    """A daemon that asks it."""
-    settings = {"metrics": {"bind": []}, **own_keystone.imaged_settings(tmp_path)}
-    daemon = Daemon(tmp_path, settings)
-    await daemon.start()
-    yield daemon
-    await daemon.end()
+async def own_daemon(own_keystone: Keystone, tmp_path: Path) -> AsyncIterator[Daemon]:
+    """A daemon that asks that one."""
+    async with asking(own_keystone, tmp_path) as daemon:
+        yield daemon
 
 
 async def ask(
@@ -45,46 +70,47 @@ async def ask(
         return answer.status, answer.headers, await answer.text()
 
 
-async def test_an_outage(daemon: Daemon, own_keystone: Keystone) -> None:
+async def test_an_outage(own_daemon: Daemon, own_keystone: Keystone) -> None:
     """Those whose tokens are known go on, others are told when to come again; the instance stays
     ready, and the log, the status and /readyz say what is wrong, once.
     """
     user = own_keystone.create_person("member")
     known, new = own_keystone.token(user), own_keystone.token(user)
-    assert (await ask(daemon, known))[0] == 200
-    status, headers, _ = await ask(daemon, "made-up")
+    assert (await ask(own_daemon, known))[0] == 200
+    status, headers, _ = await ask(own_daemon, "made-up")
     assert (status, headers["WWW-Authenticate"]) == (401, f'Keystone uri="{own_keystone.url}"')
 
     own_keystone.kill()
 
-    assert (await ask(daemon, known))[0] == 200
+    assert (await ask(own_daemon, known))[0] == 200
     for _ in range(3):
-        status, headers, text = await ask(daemon, new)
+        status, headers, text = await ask(own_daemon, new)
         assert (status, headers["Retry-After"]) == (503, "5")
         assert "127.0.0.1" not in text
-    status, _, text = await ask(daemon, "", "/readyz")
+    status, _, text = await ask(own_daemon, "", "/readyz")
     assert (status, text) == (200, "OK, without keystone")
-    (event,) = daemon.told("keystone.degraded")
+    (event,) = own_daemon.told("keystone.degraded")
     assert "cannot be connected to" in event["error"]
-    assert not daemon.told("request.failed")
+    assert not own_daemon.told("request.failed")
 
     async def is_reported() -> bool:
-        _, output, _ = await daemon.command("status")
+        _, output, _ = await own_daemon.command("status")
         return "is without keystone" in output
 
     await until(is_reported, "imaged status does not say it")
 
     await to_thread(own_keystone.start)
-    assert (await ask(daemon, new))[0] == 200
+    assert (await ask(own_daemon, new))[0] == 200
 
 
-async def test_another_secret(daemon: Daemon, own_keystone: Keystone, tmp_path: Path) -> None:
+async def test_another_secret(daemon: Daemon, keystone: Keystone, tmp_path: Path) -> None:
     """A reload reads the file again; one that cannot be read changes nothing."""
-    user, password = own_keystone.create_person("member"), "made-up-another-password"
+    user, password = keystone.create_person("member"), "made-up-another-password"
     file = tmp_path / "keystone.password"
-    assert (await ask(daemon, own_keystone.token(user)))[0] == 200
-    own_keystone.change_user(own_keystone.service_user, password=password)
-    assert (await ask(daemon, own_keystone.token(user)))[0] == 503
+    assert (await ask(daemon, keystone.token(user)))[0] == 200
+    (account,) = keystone.told("GET", f"/users?name={username_of(daemon)}")["users"]
+    keystone.told("PATCH", f"/users/{account['id']}", {"user": {"password": password}})
+    assert (await ask(daemon, keystone.token(user)))[0] == 503
 
     kept = await to_thread(file.rename, tmp_path / "kept")
     daemon.reload()
@@ -94,4 +120,57 @@ async def test_another_secret(daemon: Daemon, own_keystone: Keystone, tmp_path: 
     daemon.reload()
     await daemon.until_told("config.reloaded")
 
-    assert (await ask(daemon, own_keystone.token(user)))[0] == 200
+    async def is_back() -> bool:  # a login in the second of the change gets a token that is refused
+        return (await ask(daemon, keystone.token(user)))[0] == 200
+
+    await until(is_back, "the new secret is not used")
+
+
+async def test_a_token_ends_during_an_upload(daemon: Daemon, keystone: Keystone) -> None:
+    """It is refused for new requests within cache_time, and the upload goes on to its end."""
+    daemon.configure(**{"auth.keystone": {"cache_time": "1s"}})
+    daemon.reload()
+    await daemon.until_told("config.reloaded")
+    user = keystone.create_person("member")
+    token, other = keystone.token(user), keystone.token(user)
+    ended = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first half, "
+        await ended.wait()
+        yield b"second half"
+
+    async with aiohttp.ClientSession(daemon.url) as session:
+        record = {"name": "long", "disk_format": "raw", "container_format": "bare"}
+        shown = {"X-Auth-Token": token}
+        async with session.post("/v2/images", json=record, headers=shown) as answer:
+            path = f"/v2/images/{(await answer.json())['id']}"
+        headers = shown | {"Content-Type": "application/octet-stream"}
+        upload = asyncio.create_task(session.put(f"{path}/file", data=body(), headers=headers))
+
+        async def is_received() -> bool:
+            image = await image_of(daemon, other, path)
+            return bool(image["status"] == "saving")
+
+        await until(is_received, "the upload does not begin")
+        await to_thread(keystone.revoke, token)
+
+        async def is_refused() -> bool:
+            return (await ask(daemon, token, path))[0] == 401
+
+        await until(is_refused, "the revoked token is accepted")
+        ended.set()
+        assert (await upload).status == 204
+
+    assert (await image_of(daemon, other, path))["size"] == 23
+
+
+def username_of(daemon: Daemon) -> object:
+    """The name of its account."""
+    return daemon.settings["auth.keystone"]["username"]
+
+
+async def image_of(daemon: Daemon, token: str, path: str) -> dict[str, Any]:
+    """The record."""
+    image: dict[str, Any] = json.loads((await ask(daemon, token, path))[2])
+    return image
