@@ -22,7 +22,8 @@ MEANINGS: Mapping[Status, str] = {
     Status.SAVING: "An upload, which holds a claim, is sending data.",
     Status.UPLOADING: "Data is being staged for an import, or waits for one.",
     Status.IMPORTING: "A task imports the data.",
-    Status.ACTIVE: "The data is complete, and all callers that see the image may read it.",
+    Status.ACTIVE: "The data is complete, and callers that see the image may read it if they have "
+    "the role `member`.",
     Status.DEACTIVATED: "The data is complete, and only administrators may read it.",
     Status.KILLED: "An upload failed for good, where `uploads.on_failure` is `kill`.",
     Status.PENDING_DELETE: "Deleted for its users. It keeps its bytes and can be restored, until "

@@ -24,6 +24,7 @@ from imaged.core.history import Actor, HistoryEntry, ImageHistory
 from imaged.core.history_access import history_as_seen_by, require_history
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import GONE, Status
+from imaged.core.policy import Policy
 from imaged.core.policy_rules import Rule
 from imaged.core.uploading import begin_upload
 from support.callers import ADMIN, OWNER, READER, STRANGER
@@ -177,3 +178,22 @@ def test_only_admins_may_publish(name: str, visibility: Visibility) -> None:
             require_visibility(CALLERS[name], active(), visibility)
     else:
         require_visibility(CALLERS[name], active(), visibility)
+
+
+@pytest.mark.parametrize("rule", [Rule.MODIFY_IMAGE, Rule.DELETE_IMAGE, Rule.UPLOAD_IMAGE])
+def test_a_rule_opens_no_image_of_another_project(rule: Rule) -> None:
+    """Whatever a policy file permits: only its project and admins change an image."""
+    caller = replace(STRANGER, policy=Policy({rule: "@", Rule.GET_IMAGE: "@"}))
+
+    with pytest.raises(NotPermitted, match="belongs to another project"):
+        require_permitted(caller, rule, _image(Visibility.PUBLIC))
+    with pytest.raises(ImageNotFound):
+        require_permitted(caller, rule, _image(Visibility.PRIVATE))
+    assert require_permitted(replace(caller, project="p1"), rule, active()) == active()
+
+
+def test_a_project_without_a_name_owns_nothing() -> None:
+    """A token without a project, and an image without an owner, have nothing in common."""
+    caller = replace(OWNER, project="")
+    with pytest.raises(ImageNotFound):
+        require_visible(caller, replace(active(), owner="", visibility=Visibility.PRIVATE))

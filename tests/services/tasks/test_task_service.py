@@ -19,8 +19,10 @@ from imaged.core.errors import (
     UnknownTaskType,
 )
 from imaged.core.lifecycle import Status
+from imaged.core.policy import Policy
 from imaged.core.query import TaskQuery
 from imaged.core.task import TaskStatus
+from imaged.core.task_access import caller_of
 from imaged.services.tasks.task_service import TaskServiceSettings
 from imaged.services.tasks.task_type import ImageId, TaskInput, read_input
 from support.callers import ADMIN, OWNER
@@ -180,3 +182,19 @@ async def test_tasks_of_another_project_are_not_seen(cluster: Cluster) -> None:
         await cluster.node().task_service.list(
             TaskQuery(caller=replace(stranger, roles=frozenset()))
         )
+
+
+async def test_a_task_obeys_the_rules_of_when_it_runs(cluster: Cluster) -> None:
+    """The roles are those of its creation, with what they imply; the rules are of now."""
+    await cluster.active(A)
+    node = cluster.node()
+    task = await node.task_service.create(OWNER, "verify", {"image_id": A})
+    node.runner.policy = Policy({"modify_image": "role:auditor"})
+    await node.run_tasks()
+    ended = await node.task_service.show(OWNER, task.id)
+
+    assert ended.status is TaskStatus.FAILURE
+    assert "The rule 'modify_image' of the policy" in (ended.message or "")
+    assert caller_of(replace(task, roles=("admin",))).roles >= {"member", "reader"}
+    assert caller_of(replace(task, roles=("member",))).roles == {"member", "reader"}
+    assert caller_of(replace(task, roles=("service",))).roles == {"service"}
