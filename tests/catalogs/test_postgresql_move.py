@@ -19,6 +19,8 @@ from imaged.catalogs.dialects import metadata
 from imaged.catalogs.move import NOT_COPIED, copy_to_other_kind
 from imaged.core.claim import InstanceId
 from imaged.core.errors import CatalogError, CatalogExists, CatalogInUse
+from imaged.core.image import Image
+from imaged.core.member import Member
 from imaged.core.summary import Instance
 from support.postgresql import empty_database
 
@@ -31,6 +33,9 @@ async def source(path: Path) -> str:
     with catalog_files.raw(path) as db:
         db.executescript((DUMPS / "revision_0003.sqlite.sql").read_text("utf-8"))
     await migrate_catalog(url := f"sqlite:///{path}")
+    catalog = await open_catalog(url)
+    await catalog.add_image(Image(id="shared", owner="web", members={"shop": Member("shop")}))
+    await catalog.close()
     return url
 
 
@@ -70,6 +75,7 @@ async def test_a_catalog_moves_there_and_back(
     back = await copy_to_other_kind(target, f"sqlite:///{tmp_path / 'back.db'}", None)
 
     assert len(before["images"]) > 9
+    assert [row[:2] for row in before["image_members"]] == [("shared", "shop")]
     assert await rows_of(target) == before == await rows_of(f"sqlite:///{tmp_path / 'back.db'}")
     assert there == back
     assert there.rows == {name: len(rows) for name, rows in before.items()}
