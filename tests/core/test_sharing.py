@@ -37,6 +37,7 @@ from imaged.core.image import Image, Visibility
 from imaged.core.ledger import created, stamp
 from imaged.core.lifecycle import GONE, Status
 from imaged.core.member import Member, MemberStatus
+from imaged.core.policy import Policy
 from imaged.core.policy_rules import Rule
 from imaged.core.sharing import (
     add_member,
@@ -198,6 +199,14 @@ def test_what_a_member_sees(status: Status, visibility: Visibility, answered: Me
             require_readable(MEMBER, image)
     else:
         assert require_readable(MEMBER, image) is image
+
+
+@pytest.mark.parametrize("visibility", Visibility)
+def test_members_count_only_while_shared_whatever_the_policy(visibility: Visibility) -> None:
+    """A rule that permits everything shows no private image to a member of before."""
+    member = replace(MEMBER, policy=Policy({"get_image": "@", "download_image": "@"}))
+
+    assert may_see(member, shared(visibility)) is (visibility is not Visibility.PRIVATE)
 
 
 def test_the_owner_does_not_answer_for_its_own_project() -> None:
