@@ -209,6 +209,20 @@ def test_members_count_only_while_shared_whatever_the_policy(visibility: Visibil
     assert may_see(member, shared(visibility)) is (visibility is not Visibility.PRIVATE)
 
 
+@pytest.mark.parametrize("caller", [OWNER, MEMBER])
+def test_an_operator_may_forbid_to_see_members(caller: Caller) -> None:
+    """All of them by one rule, and each of them by another, as in Glance."""
+    without_list = replace(caller, policy=Policy({"get_members": "!"}))
+    without_each = replace(caller, policy=Policy({"get_member": "!"}))
+
+    with pytest.raises(NotPermitted):
+        members_seen_by(without_list, shared())
+    assert require_member(without_list, shared(), "p-mia").member_id == "p-mia"
+    assert members_seen_by(without_each, shared()) == []
+    with pytest.raises(MemberNotFound):
+        require_member(without_each, shared(), "p-mia")
+
+
 def test_the_owner_does_not_answer_for_its_own_project() -> None:
     """Nor does an image that is shared with its owner's project change hands by that."""
     image = add_member(OWNER, OWNER.project, 9)(shared())
