@@ -10,8 +10,9 @@ from references.markdown import code, table
 _HEAD = """\
 ## Minor versions
 
-A minor version is announced (`GET /versions`) if all of its calls are served. Clients ask for the
-version that brought a call, so this is a set and no ladder: some are missing in the middle. A call
+A minor version is announced (`GET /versions`) if all of its calls are served. `glance` asks for the
+very version that brought a call, so this is a set and no ladder: some are missing in the middle.
+keystoneauth, and what is built on it, takes the next higher version for one that is missing. A call
 that is served can be reached below each of `/v2` and `/v2.0` to `/v2.18`, and no header selects a
 version.
 """
