@@ -394,7 +394,7 @@ def test_the_payload_of_a_member() -> None:
     """The fields of Glance's ``format_image_member_notification``; a removed one says when."""
     (removed,) = image_notifications(SHARED, active(), NOW + HOUR)
     answered = replace(SHARED, members={"p2": Member("p2", MemberStatus.REJECTED, NOW, NOW)})
-    (update,) = image_notifications(SHARED, answered)
+    (update,) = image_notifications(SHARED, answered, NOW + HOUR)
 
     payload = {
         "image_id": SHARED.id,
