@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from support.daemon import Daemon, clean_environment
+from support.daemon import Daemon
 from support.keystone import Keystone, User, running_keystone
 from support.page_claims import typed_in
 from support.page_examples import Step
+from support.terminal import on_a_terminal
 
 PAGE = "docs/how-to/use-keystone.md"
 TYPIST = "tests/interop/test_keystone_page.py"
@@ -78,25 +76,8 @@ async def test_the_page(own_keystone: Keystone, tmp_path: Path) -> None:
 
 
 async def typed(command: str, folder: Path, more: Mapping[str, str]) -> str:
-    """Run a command on a terminal: the client may take another standard input for data."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    keyboard, terminal = os.openpty()
-    try:
-        process = await asyncio.create_subprocess_shell(
-            command,
-            env={**clean_environment(), **more, "PATH": path, "HOME": str(folder)},
-            cwd=folder,
-            stdin=terminal,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-    finally:
-        os.close(keyboard)
-        os.close(terminal)
-    text = output.decode()
-    is_good = (
-        "Problems: 0." in text if command.startswith("imaged doctor") else not process.returncode
-    )
+    """Type a command, which must succeed; what it shows."""
+    code, text = await on_a_terminal(command, folder, more)
+    is_good = "Problems: 0." in text if command.startswith("imaged doctor") else not code
     assert is_good, f"{command}\n{text}"  # doctor warns of a machine without a time service
     return text

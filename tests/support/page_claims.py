@@ -47,6 +47,7 @@ TYPED_BY: Mapping[str, str] = {
     "docs/how-to/tune-the-scrub-delay.md": HERE,
     "docs/how-to/upgrade.md": MACHINE,
     "docs/how-to/use-keystone.md": "tests/interop/test_keystone_page.py",
+    "docs/how-to/use-openstack-clients.md": "tests/interop/signed_in/test_page.py",
     "docs/how-to/use-postgresql.md": MACHINE,
     "docs/how-to/use-s3.md": MACHINE,
 }
