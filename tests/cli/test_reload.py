@@ -20,19 +20,24 @@ from imaged.daemon.drivers import open_drivers
 from support.command import Workspace
 
 #: What services are built with; listeners, tokens and the log read the rest.
-OF_SERVICES = ("uploads", "downloads", "scrubber", "reconcile", "tasks")
+OF_SERVICES = ("images", "uploads", "downloads", "scrubber", "reconcile", "tasks")
 
 RELOADABLE = {
     f"{section}.{key}": field
     for section in OF_SERVICES
     for key, field in SECTIONS[section].model_fields.items()
-    if is_reloadable(field)
+    if is_reloadable(field) and not key.endswith("_file")  # what services have is its content
 }
 
 PLAIN = (bool, int, float, str, timedelta, Path, frozenset, type(None))
 
 #: Where values are set that no other value is.
-VALUES = {"uploads.hash_algorithm": "sha256", "tasks.limits": (("clone", 1),)}
+VALUES = {
+    "images.disk_formats": ("raw",),
+    "images.container_formats": ("bare",),
+    "uploads.hash_algorithm": "sha256",
+    "tasks.limits": (("clone", 1),),
+}
 
 
 def with_others(config: Config) -> Config:
