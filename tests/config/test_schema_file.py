@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from imaged.cli.doctor import Level
+from imaged.cli.doctor.files import check_files
 from imaged.config.schema_file import SchemaFileInvalid, read_schema
 from imaged.core.image_schema import DEFAULT_SCHEMA, ImageSchema, PropertySchema, PropertyType
+from imaged.daemon.preflight import find_file_problems
 from support.settings import DEFAULT_CONFIG, config_of
 
 UUID = "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
@@ -104,3 +107,25 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     config = config_of(tmp_path, '[images]\nschema_file = "/nonexistent.json"\n')
     with pytest.raises(SchemaFileInvalid, match=r"/nonexistent\.json cannot be read: No such"):
         read_schema(config)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "level", "what"),
+    [
+        (json.dumps(PEER), 0o644, Level.OK, "describes 3 properties"),
+        ('{"a": {"type": "array"}}', 0o644, Level.PROBLEM, "the 'type' \"array\""),
+        (json.dumps(PEER), 0o666, Level.PROBLEM, "can be changed by"),
+    ],
+)
+def test_doctor_and_check_config_look_at_it(
+    tmp_path: Path, content: str, mode: int, level: Level, what: str
+) -> None:
+    """Doctor also at who may write it; a mistake keeps a daemon from starting."""
+    file = tmp_path / "schema-image.json"
+    file.write_text(content)
+    file.chmod(mode)
+    config = config_of(tmp_path, f'[images]\nschema_file = "{file}"\n')
+    (found,) = [one for one in check_files(tmp_path / "no.toml", config) if one.subject == "schema"]
+    assert (found.level, what in found.what) == (level, True)
+    problems = [one for one in find_file_problems(config) if one.key == "images.schema_file"]
+    assert [what in str(one) for one in problems] == [True] * ("array" in content)

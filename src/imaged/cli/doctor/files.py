@@ -17,6 +17,7 @@ from imaged import DEFAULT_CONFIG_FILE
 from imaged.cli.doctor import Finding, ok, problem, warning
 from imaged.config import Config
 from imaged.config.policy_file import PolicyFileInvalid, read_policy
+from imaged.config.schema_file import SchemaFileInvalid, read_schema
 from imaged.config.stores import FilesystemSection, S3Section
 from imaged.daemon.backup_files import backup_warning
 
@@ -38,6 +39,8 @@ def check_files(file: Path | None, config: Config) -> Iterator[Finding]:
         yield _secret(setting, path)
     if config.auth.policy_file:
         yield _policy(Path(config.auth.policy_file), config)
+    if config.images.schema_file:
+        yield _schema(Path(config.images.schema_file), config)
 
 
 def _policy(path: Path, config: Config) -> Finding:
@@ -49,6 +52,17 @@ def _policy(path: Path, config: Config) -> Finding:
     if writers := _other_writers(path):
         return problem("policy", f"{path} can be changed by {writers}.", f"chmod go-w {path}")
     return ok("policy", f"{path} has {rules} valid rules, and its owner alone can change it.")
+
+
+def _schema(path: Path, config: Config) -> Finding:
+    """Check that the description of properties is valid, and that only its owner can change it."""
+    try:
+        properties = len(read_schema(config).properties)
+    except SchemaFileInvalid as error:
+        return problem("schema", str(error), "Correct it; the daemon does not start with it.")
+    if writers := _other_writers(path):
+        return problem("schema", f"{path} can be changed by {writers}.", f"chmod go-w {path}")
+    return ok("schema", f"{path} describes {properties} properties; its owner alone can change it.")
 
 
 def check_backups(config: Config) -> Iterator[Finding]:
