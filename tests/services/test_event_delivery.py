@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import anyio
 import pytest
@@ -178,6 +179,36 @@ async def test_a_receiver_that_is_away_gets_all_later(cluster: Cluster) -> None:
     assert len(receiver.accepted) == 120
     assert not cluster.catalog.outbox
     assert not job.troubles
+
+
+async def test_a_single_event_is_tried_each_minute(cluster: Cluster) -> None:
+    """However long the receiver was away: it gets it a minute after its return."""
+
+    async def away(_: OutboxEvent) -> None:
+        if elapsed() < 3600:
+            raise DOWN
+
+    receiver = MemoryReceiver(away)
+    job = delivery(cluster, receiver)
+    await cluster.queued(image_id(1))
+    with anyio.move_on_after(3600 + 70):
+        await run_periodically("notifications", job.run_due, lambda: 5 * SECOND)
+    assert len(receiver.accepted) == 1
+
+
+async def test_a_receiver_is_removed_while_events_are_taken(cluster: Cluster) -> None:
+    """By a reload without a URL: what was taken is still sent."""
+    receiver = MemoryReceiver()
+    job = delivery(cluster, receiver)
+    await cluster.queued(image_id(1))
+
+    async def taken(*args: Any) -> Any:
+        job.replace_receiver(None)
+        return await type(cluster.catalog).take_events(cluster.catalog, *args)
+
+    job._catalog = override_calls(cluster.catalog, take_events=taken)
+    await job.run_due()
+    assert len(receiver.accepted) == 1
 
 
 async def test_the_receiver_may_ask_to_be_left_alone(cluster: Cluster) -> None:

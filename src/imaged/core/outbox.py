@@ -14,11 +14,12 @@ from uuid import UUID
 from imaged.core.notification import Notification
 from imaged.core.retry_policy import RetryPolicy
 
-#: Of one event. The longest pause limits how long it waits after its trouble is over.
+#: Of an event that is refused. The longest pause limits its wait after its trouble is over.
 EVENT_RETRIES = RetryPolicy(first_pause=timedelta(seconds=1), longest_pause=timedelta(minutes=5))
 #: No event is hidden longer, neither by a pause nor while it is delivered.
 LONGEST_WAIT = timedelta(minutes=10)
-#: Of all events, while the receiver does not answer: one of them is tried after each pause.
+#: While the receiver does not answer: of all events, one of which is tried after each pause, and
+#: of those that were tried.
 RECEIVER_RETRIES = RetryPolicy(first_pause=timedelta(seconds=1), longest_pause=timedelta(minutes=1))
 
 

@@ -115,12 +115,12 @@ class EventDelivery:
     async def run_due(self) -> None:
         """Send all that is due; drop what is too old. Raises CatalogError."""
         await self._drop_old()
-        if self._receiver is None or anyio.current_time() < self._resumes_at:
+        receiver = self._receiver
+        if receiver is None or anyio.current_time() < self._resumes_at:
             return
         queues = await self._take()
         if not queues:
             return
-        receiver = self._receiver
         async with receiver.connect(await self._catalog.get_id()) as connection:
             while queues:
                 current = await self._send_queues(connection, queues)
@@ -170,8 +170,10 @@ class EventDelivery:
             current.accepted.append(event.id)
 
     def _failed(self, event: OutboxEvent, error: ReceiverError) -> FailedDelivery:
-        pause = EVENT_RETRIES.pause(event.failures + 1, random.random())  # noqa: S311 - no secret
-        if isinstance(error, EventRefused):
+        is_refused = isinstance(error, EventRefused)
+        retries = EVENT_RETRIES if is_refused else RECEIVER_RETRIES
+        pause = retries.pause(event.failures + 1, random.random())  # noqa: S311 - no secret
+        if is_refused:
             log.warning(
                 "notification.refused",
                 event_id=str(event.id),
