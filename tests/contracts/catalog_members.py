@@ -105,6 +105,19 @@ class MembersContract:
         mia = (await catalog.get_image("i")).members["mia"]
         assert mia.created_at == shared.members["mia"].created_at
 
+    async def test_what_a_member_lists(self, catalog: Catalog) -> None:
+        """The images to which it gave this answer, and no deleted one."""
+        for status in MemberStatus:
+            for name in (status.value, f"deleted {status}"):
+                await samples.add_active(catalog, name)
+                await share(catalog, name, "mia", "otto")
+                await catalog.modify_image(name, answer(MIA, "mia", status))
+            await catalog.modify_image(f"deleted {status}", delete(delayed=True))
+
+        for status in MemberStatus:
+            assert await listed(catalog, member_status=status) == [status.value]
+        assert set(await listed(catalog, member_status=None)) == set(MemberStatus)
+
     async def test_lists_have_no_members(self, catalog: Catalog) -> None:
         """Whoever asks: an image may have many, and a page has many images."""
         await catalog.add_image(samples.queued("i"))
