@@ -106,6 +106,14 @@ async def test_a_list_loses_no_page_to_a_rule(limit: int) -> None:
     assert all(len(page) == limit for page in pages[:-1])
 
 
+async def test_who_may_list_is_a_rule() -> None:
+    """Also where nothing would be listed."""
+    service = Service(policy=Policy({"get_images": "role:auditor"}))
+
+    assert (await service.call("GET", "/v2/images")).status == 403
+    assert (await service.call("GET", "/v2/images?limit=0")).status == 403
+
+
 async def test_a_refusal_by_an_operators_rule_names_it() -> None:
     """So that it is found in the policy file."""
     service = Service(policy=Policy({"delete_image": "role:undertaker"}))

@@ -306,6 +306,15 @@ def test_a_token_is_known_by_its_entry(tmp_path: Path) -> None:
     assert TokenFile(file).path == file
 
 
+def test_a_role_that_no_default_rule_names_is_told() -> None:
+    """It may be one of a policy file, or a slip."""
+    done = imaged("token", "--user", "a", "--project", "w", "--role", "memebr", "--role", "service")
+
+    assert done.returncode == 0
+    assert "Only a policy file gives rights to the role memebr." in done.stderr
+    assert "service" not in done.stderr
+
+
 def test_migrate_can_be_called_again(workspace: Workspace) -> None:
     """The first call creates the catalog, the second changes nothing."""
     first, second = workspace.imaged("migrate"), workspace.imaged("migrate", "--json")

@@ -9,7 +9,9 @@ from itertools import product
 import pytest
 
 from imaged.core.access import (
+    is_owner,
     may_see,
+    permits,
     permitted_change,
     permitted_claim,
     require_change,
@@ -32,6 +34,7 @@ from support.sample_images import NOW, active, claim, draft, in_status, location
 
 CALLERS = {"admin": ADMIN, "owner": OWNER, "reader": READER, "stranger": STRANGER}
 OPEN = {"community", "public"}
+OWN = "project_id:%(owner)s"
 
 
 def _image(visibility: Visibility, status: Status = Status.ACTIVE) -> Image:
@@ -195,5 +198,7 @@ def test_a_rule_opens_no_image_of_another_project(rule: Rule) -> None:
 def test_a_project_without_a_name_owns_nothing() -> None:
     """A token without a project, and an image without an owner, have nothing in common."""
     caller = replace(OWNER, project="")
-    with pytest.raises(ImageNotFound):
-        require_visible(caller, replace(active(), owner="", visibility=Visibility.PRIVATE))
+    image = replace(active(), owner="", visibility=Visibility.PRIVATE)
+
+    assert not is_owner(caller, image)
+    assert not permits(replace(caller, policy=Policy({"get_image": OWN})), Rule.GET_IMAGE, image)

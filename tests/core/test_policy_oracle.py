@@ -75,6 +75,11 @@ def decided_by_oslo(text: str, caller: Caller, target: dict[str, Any]) -> bool:
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(text=expressions, caller=callers, target=targets)
 @example(text="", caller=Caller("u", "p", frozenset()), target={})
+@example(
+    text="role:%(owner)s",
+    caller=Caller("u", "p", frozenset({"Member"})),
+    target={"owner": "MEMBER"},
+)
 @example(text="role:a or not role:p1 and role:p1", caller=Caller("u", "p", frozenset()), target={})
 def test_a_rule_decides_as_in_oslo_policy(
     text: str, caller: Caller, target: dict[str, Any]

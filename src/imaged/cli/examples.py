@@ -135,7 +135,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     },
     "token": {
         "imaged token --user ann --project web": "for a member",
-        "imaged token --user backup --project web --role reader >> tokens.toml": "that only reads",
+        "imaged token --user audit --project web --role reader >> tokens.toml": "that only lists",
     },
     "completion": {
         "imaged completion bash > /etc/bash_completion.d/imaged": "for all users",

@@ -37,8 +37,10 @@ class Name(click.ParamType[str]):
     multiple=True,
     default=("member",),
     show_default=True,
-    type=click.Choice(["reader", "member", "admin"]),
-    help="Its rights; can be given several times.",
+    type=Name(),
+    metavar="ROLE",
+    help="reader, member, admin, service, or a role that your policy file names; can be given "
+    "several times.",
 )
 @json_option
 def token(user: str, project: str, roles: tuple[str, ...], *, as_json: bool) -> None:
@@ -47,6 +49,10 @@ def token(user: str, project: str, roles: tuple[str, ...], *, as_json: bool) -> 
     The entry is printed; it has only the hash. The token itself is printed on standard error, once,
     and stored nowhere. With --json both are printed on standard output: keep it secret.
     """
+    from imaged.core.policy import DEFAULT_POLICY
+
+    for role in sorted({role.lower() for role in roles} - DEFAULT_POLICY.roles):
+        click.echo(f"Only a policy file gives rights to the role {role}.", err=True)
     made = secrets.token_urlsafe(RANDOM_BYTES)
     if as_json:
         print_json({"token": made, "entry": entry(made, user, project, roles)})
