@@ -54,7 +54,7 @@ async def test_readers_see_one_state(catalog: SqlCatalog, url: str) -> None:
         await other.execute("SELECT pg_advisory_lock(7)")
         tasks.start_soon(catalog.database.read, read)
         await lock_waited_for(url)
-        await other.execute("INSERT INTO accounts VALUES ('a', 0, NULL)")
+        await other.execute("INSERT INTO accounts (owner, used_bytes) VALUES ('a', 0)")
 
     assert seen == [0, 0]
     assert await catalog.database.read(lambda db: db.execute(count).scalar_one()) == 1

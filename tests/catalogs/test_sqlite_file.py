@@ -140,7 +140,7 @@ async def test_readers_see_one_state(catalog: SqlCatalog, path: Path) -> None:
 
         def twice(db: Connection) -> tuple[int, int]:
             first = db.execute(count).scalar_one()
-            other.execute("INSERT INTO accounts VALUES ('a', 0, NULL)")
+            other.execute("INSERT INTO accounts (owner, used_bytes) VALUES ('a', 0)")
             return first, db.execute(count).scalar_one()
 
         assert await catalog.database.read(twice) == (0, 0)

@@ -22,9 +22,11 @@ from support.audit import audit, audit_settled
 from support.bodies import END
 from support.callers import ADMIN
 from support.node import Node, image_id
+from support.quotas import limits
 from support.virtual_time import VirtualClock
 
-QUOTA_BYTES = 6000  # of one of the two projects
+#: Of one of the two projects: each is reached now and then.
+LIMITS = limits(total=6000, staged=1500, images=12, uploads=3)
 SCRUB_DELAYS = (0, 60, 300, 800)  # seconds, among which operators choose
 NEWEST = 30  # images that clients still think of
 MARK_BYTES = 8

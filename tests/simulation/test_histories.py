@@ -30,9 +30,8 @@ from simulation.network import (
     SimulatedConnection,
     networked_catalog,
 )
-from simulation.simulated_cluster import QUOTA_BYTES, SimulatedCluster
+from simulation.simulated_cluster import LIMITS, SimulatedCluster
 from support.node import RENEW_EVERY, FixedBlockBudget, Node
-from support.quotas import limit_total
 from support.settings import configured
 from support.virtual_time import seed_randomness
 
@@ -93,8 +92,7 @@ async def play(
     calm_seconds: float = QUIET_SECONDS,
 ) -> Counter[str]:
     """Let three nodes live in this world; return what the network did to them."""
-    for owner, limit in (("p1", QUOTA_BYTES), ("p2", None)):
-        await limit_total(world.catalog, owner, limit)
+    await world.catalog.set_limits("p1", LIMITS)
     async with anyio.create_task_group() as tasks:
         network = Network(world.chance, tasks, late_begins=late_begins)
         for name in NODES:
