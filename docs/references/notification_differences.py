@@ -41,7 +41,7 @@ _GLANCE_DIFFERS = (
         "`task.delete`.",
     ),
     (
-        "Nobody restores images.",
+        "No image can be restored.",
         "A restored image sends `image.activate` and `image.update`.",
     ),
     (

@@ -196,7 +196,7 @@ class EventDelivery:
         self._resumes_at = anyio.current_time() + max(pause, asked).total_seconds()
 
     async def _drop_old(self) -> None:
-        """Drop what nobody accepted for too long, and what is too much for the disk.
+        """Drop what was accepted by no receiver for too long, and what is too much for the disk.
 
         Not while the clock is not trusted: after a step, all would seem old.
         """
