@@ -26,10 +26,9 @@ from imaged.core.image_schema import ImageSchema
 from imaged.core.policy import Policy
 from imaged.daemon.background_jobs import BackgroundJobs
 from imaged.daemon.container import ServiceContainer
-from imaged.daemon.drivers import open_drivers
+from imaged.daemon.drivers import build_receiver, open_drivers
+from imaged.daemon.keystone import reload_secrets
 from imaged.daemon.metrics_endpoint import MetricsEndpoint
-from imaged.daemon.notifications import build_receiver
-from imaged.daemon.project_limits import reload_secrets
 from imaged.daemon.settings import connection_settings
 from imaged.daemon.systemd import StatusReporter, SystemdNotifier, run_watchdog
 from imaged.daemon.web_app import API_HOOKS, WebApp, api_listeners

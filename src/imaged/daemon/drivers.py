@@ -1,14 +1,17 @@
-"""Opens and checks the drivers of one process: the catalog, the stores and the destinations.
+"""Opens and checks the drivers of one process: the catalog, the stores and the destinations, and
+the receiver of notifications.
 
 No new catalog is created beside stores that hold data.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imaged.catalogs import connect
@@ -16,12 +19,17 @@ from imaged.catalogs.change_log import ChangeLog
 from imaged.catalogs.database import Database, MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.config import Config
-from imaged.core.errors import CatalogMissing, MarkerRefused
+from imaged.core.errors import (
+    CatalogMissing,
+    CertificatesRefused,
+    ImagedError,
+    MarkerRefused,
+)
 from imaged.core.place_marker import Marker, PlaceKind
+from imaged.core.secret import Secret
 from imaged.daemon import settings
-from imaged.daemon.keystone import KeystoneConnection, open_keystone
+from imaged.daemon.keystone import KeystoneConnection, open_keystone, open_project_limits
 from imaged.daemon.places import build_stores, open_destinations, open_stores
-from imaged.daemon.project_limits import open_project_limits
 from imaged.lanes import BackgroundLane, LaneFactory, ThreadLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.export import Destination
@@ -32,9 +40,25 @@ from imaged.ports.store import Store, Stores
 from imaged.services.marked_places import BLOB_SAMPLE_SIZE, MarkedDestination, PlaceRegistry
 from imaged.telemetry.outages import watch_catalog, watch_store
 from imaged.units import pluralize
+from imaged.webhooks.http_receiver import HttpReceiver
+from imaged.webhooks.settings import WebhookSettings
+from imaged.webhooks.signature import parse_secrets
 
 if TYPE_CHECKING:  # commands measure nothing and do not load Prometheus
     from imaged.metrics.instruments import Instruments
+
+
+class WebhookSecretsInvalid(ImagedError):
+    """The secrets that sign events cannot be read, or are none. The text names their file."""
+
+    needs_correction = True
+
+    def __init__(self, origin: str, why: str) -> None:
+        super().__init__(
+            f"The secrets in {origin} cannot be used: {why}. Put one secret there, or two while "
+            'the receiver changes to a new one, each in a line: "whsec_" and 24 to 64 random bytes '
+            "in base64."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +227,38 @@ def require_nothing_held(catalog: str, inventories: list[PlaceInventory]) -> Non
             "from another database: `imaged migrate --from URL`. If you do want a new catalog over "
             "stores that hold images: `imaged migrate --new-catalog`."
         )
+
+
+def build_receiver(config: Config) -> HttpReceiver | None:
+    """Build the receiver, if there is one. Raises WebhookSecretsInvalid, CertificatesRefused."""
+    section = config.notifications
+    if not section.url:
+        return None
+    name = config.daemon.name or socket.gethostname()
+    ca_file = Path(section.ca_file) if section.ca_file else None
+    webhook = settings.settings_for(
+        section,
+        WebhookSettings,
+        secrets=_webhook_secrets(config),
+        ca_file=ca_file,
+        publisher_id=section.publisher_id or f"image.{name}",
+    )
+    try:
+        return HttpReceiver(webhook)
+    except OSError as error:  # includes SSLError
+        raise CertificatesRefused(ca_file, error) from error
+
+
+def _webhook_secrets(config: Config) -> Sequence[Secret]:
+    """The secrets: values take precedence over a file. Raises WebhookSecretsInvalid."""
+    section = config.notifications
+    origin = "notifications.secret" if section.secret else section.secret_file
+    try:
+        if section.secret:
+            return parse_secrets(section.secret.get_secret_value())
+        return parse_secrets(Path(section.secret_file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WebhookSecretsInvalid(origin, f"{error.strerror}") from error
+    except ValueError as error:  # includes UnicodeDecodeError, which quotes bytes
+        why = "it is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise WebhookSecretsInvalid(origin, why) from None

@@ -1,4 +1,6 @@
-"""Builds what a process needs of Keystone: settings, a session, and the validation of tokens."""
+"""Builds what a process needs of Keystone: settings, a session, the validation of tokens, and the
+limits of projects, which the catalog has otherwise.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +10,20 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from imaged.catalogs.project_limits import CatalogLimits
 from imaged.config import Config
 from imaged.config.auth import KeystoneSection
 from imaged.config.secrets import read_secret
 from imaged.core.errors import KeystoneSettingsUnusable
 from imaged.core.secret import Secret
 from imaged.core.token_cache import TokenCache
-from imaged.daemon.settings import settings_for
+from imaged.daemon.settings import default_limits, settings_for
+from imaged.keystone.limits import UnifiedLimits
 from imaged.keystone.session import KeystoneSession
 from imaged.keystone.settings import ApplicationCredential, KeystoneSettings, PasswordAccount
 from imaged.keystone.tokens import KeystoneTokens
 from imaged.ports.meter import Meter, ignore_measurement
+from imaged.ports.project_limits import ProjectLimits
 from imaged.services.token_validation import TokenValidator
 from imaged.telemetry.outages import KeystoneWatch
 
@@ -107,3 +112,29 @@ async def open_keystone(
         yield connection
     finally:
         await connection.session.close()
+
+
+@asynccontextmanager
+async def open_project_limits(config: Config) -> AsyncIterator[ProjectLimits]:
+    """Yield the source of ``quotas.source``. Keystone is connected to when a limit is needed.
+
+    Raises KeystoneSettingsUnusable.
+    """
+    defaults = default_limits(config)
+    if config.quotas.source == "config":
+        yield CatalogLimits(defaults)
+        return
+    session = KeystoneSession(keystone_settings(config), KeystoneWatch(ignore_measurement))
+    try:
+        yield UnifiedLimits(session, defaults, config.quotas.region)
+    finally:
+        await session.close()
+
+
+def reload_secrets(limits: ProjectLimits, config: Config) -> None:
+    """Reload the secrets of Keystone's account, if limits are there.
+
+    Raises KeystoneSettingsUnusable and changes nothing then.
+    """
+    if isinstance(limits, UnifiedLimits):
+        limits.session.apply(keystone_settings(config))

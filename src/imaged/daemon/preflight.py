@@ -15,14 +15,14 @@ from imaged.conversion.qemu_img import unsupported_reason
 from imaged.core.errors import (
     CatalogError,
     CatalogMissing,
+    CertificatesRefused,
     ExportError,
     KeystoneError,
     KeystoneSettingsUnusable,
     StoreError,
 )
-from imaged.daemon.drivers import require_empty_stores
+from imaged.daemon.drivers import WebhookSecretsInvalid, build_receiver, require_empty_stores
 from imaged.daemon.keystone import KeystoneConnection, open_keystone
-from imaged.daemon.notifications import WebhookSecretsInvalid, build_receiver
 from imaged.daemon.places import (
     build_store,
     examine_destination,
@@ -33,7 +33,6 @@ from imaged.daemon.places import (
 )
 from imaged.daemon.settings import password_file
 from imaged.daemon.task_types import (
-    CertificatesRefused,
     ImportCheckRefused,
     build_fetcher,
     load_import_checks,

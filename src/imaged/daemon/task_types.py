@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any
 
 from imaged.config import Config
 from imaged.conversion.qemu_img import QemuImg
 from imaged.conversion.scratch import LocalScratch
-from imaged.core.errors import ImagedError
+from imaged.core.errors import CertificatesRefused, ImagedError
 from imaged.daemon import settings
 from imaged.daemon.places import scratch_place
 from imaged.fetchers.http_fetcher import HttpFetcher
@@ -113,18 +112,6 @@ def _clone(resources: TaskResources, remote: RemoteImageClient) -> Clone:
         CloneCopier(catalog, stores, resources.downloads, resources.check_factory),
         remote,
     )
-
-
-class CertificatesRefused(ImagedError):
-    """The file of trusted certificate authorities cannot be read."""
-
-    needs_correction = True
-
-    def __init__(self, path: Path | None, error: OSError) -> None:
-        super().__init__(
-            f"The certificates in {path} cannot be used: {error.strerror or error}. Name a file "
-            "with certificates of authorities in PEM."
-        )
 
 
 class TaskDependencies:

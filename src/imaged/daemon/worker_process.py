@@ -25,8 +25,8 @@ from imaged.core.errors import ImagedError
 from imaged.core.policy import Policy
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
+from imaged.daemon.keystone import reload_secrets
 from imaged.daemon.process_counters import read_counters
-from imaged.daemon.project_limits import reload_secrets
 from imaged.daemon.worker_channel import (
     Command,
     Reload,

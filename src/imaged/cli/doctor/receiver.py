@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from imaged.cli.doctor import Finding, ok, problem, warning
 from imaged.config import Config
 from imaged.core.errors import ImagedError, ReceiverError
-from imaged.daemon.notifications import build_receiver
+from imaged.daemon.drivers import build_receiver
 
 SUBJECT = "notifications"
 
