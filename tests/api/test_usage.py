@@ -76,7 +76,7 @@ async def test_a_refusal_says_usage_and_limit(
     status, text = await ask()
     assert status == 413
     assert told in text
-    assert [getattr(error, "resource", error) for error in service.errors] == [resource]
+    assert service.refused == [resource]
     assert (await service.call("GET", path)).json()["status"] == "queued"
 
     await service.catalog.set_limits("p1", limits(**{resource: limit + 1}))

@@ -25,6 +25,7 @@ from imaged.catalogs.project_limits import CatalogLimits
 from imaged.conversion.scratch import LocalScratch, ScratchSettings
 from imaged.core.block import TransferBudget
 from imaged.core.disk_format import FormatPolicy
+from imaged.core.errors import QuotaExceeded
 from imaged.core.image import Image
 from imaged.core.policy import DEFAULT_POLICY, Policy
 from imaged.inspectors.oslo_inspector import OsloInspector
@@ -164,14 +165,19 @@ class Service(Node):
             health=self.health,
             usage=ProjectUsage(catalog, CatalogLimits()),
         )
-        self.errors: list[Exception] = []  # that requests were answered with
+        self.refused: list[str] = []  # the resources that requests asked too much of
         self.app = build_app(
             api,
             Admission(token_file(), policy=policy, anonymous_read=anonymous_read),
             ApiSettings(public_url, STORES, cors),
             metrics,
-            self.errors.append,
+            self._count_error,
         )
+
+    def _count_error(self, error: Exception) -> None:
+        # Not the error itself: its traceback would keep the blocks of an upload in memory.
+        if isinstance(error, QuotaExceeded):
+            self.refused.append(error.resource)
 
     def more_types(self, imported: ImageImport) -> Sequence[TaskType[Any]]:
         """All that the daemon has."""
