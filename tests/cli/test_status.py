@@ -166,6 +166,7 @@ def test_text_output_has_tables(monkeypatch: pytest.MonkeyPatch) -> None:
         "deletion    4 blobs that no image needs (6.0 MiB), 1 of them with failures; the first is "
         "due for 2m\n"
         "restorable  4 deleted images (1.0 GiB); the first goes in 23h\n"
+        "events      3 events waiting to be sent, 1 of them with failures; the oldest for 5m\n"
         "warning     store local: 1 of its 1 blobs have no row\n"
     )
 

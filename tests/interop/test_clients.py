@@ -50,6 +50,7 @@ ARGUMENTS: Mapping[str, str] = {
     "save": "--file copy.raw one",
     "set --deactivate": "one",
     "set --activate": "one",
+    "set --accept": "one",
     "import info": "",
     "stage": "--file disk.raw two",
     "import": "--method glance-direct two",
@@ -63,6 +64,9 @@ ARGUMENTS: Mapping[str, str] = {
     "delete --store": "local one",
     "delete": "one",
 }
+
+#: Those that ask Keystone for the project first, and fail where there is none.
+ASKING_KEYSTONE = {"add project", "remove project", "set --accept"}
 
 
 @pytest_asyncio.fixture
@@ -78,9 +82,9 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
 
 
 async def test_openstack_commands_do_what_the_page_says(daemon: Daemon) -> None:
-    """Those of what is there succeed, and the others do not."""
+    """Without Keystone, those of what is there succeed unless they ask it; the others do not."""
     answered = {
-        command: one.is_answered
+        command: one.is_answered and command not in ASKING_KEYSTONE
         for one in OPERATIONS
         for command in filter(None, one.openstack.split(", "))
     }
