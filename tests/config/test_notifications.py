@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from imaged.config import Config
-from imaged.core.errors import CertificatesRefused
 from imaged.core.notification import EventType
 from imaged.daemon import settings
 from imaged.daemon.drivers import WebhookSecretsInvalid, build_receiver
+from imaged.daemon.settings import CertificatesRefused
 from support.event_receiver import OTHER_SECRET, SECRET
 from support.settings import DEFAULT_CONFIG, config_of, problems_of
 

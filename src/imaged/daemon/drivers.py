@@ -19,12 +19,7 @@ from imaged.catalogs.change_log import ChangeLog
 from imaged.catalogs.database import Database, MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.config import Config
-from imaged.core.errors import (
-    CatalogMissing,
-    CertificatesRefused,
-    ImagedError,
-    MarkerRefused,
-)
+from imaged.core.errors import CatalogMissing, ImagedError, MarkerRefused
 from imaged.core.place_marker import Marker, PlaceKind
 from imaged.core.secret import Secret
 from imaged.daemon import settings
@@ -246,7 +241,7 @@ def build_receiver(config: Config) -> HttpReceiver | None:
     try:
         return HttpReceiver(webhook)
     except OSError as error:  # includes SSLError
-        raise CertificatesRefused(ca_file, error) from error
+        raise settings.CertificatesRefused(ca_file, error) from error
 
 
 def _webhook_secrets(config: Config) -> Sequence[Secret]:

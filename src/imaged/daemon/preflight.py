@@ -15,7 +15,6 @@ from imaged.conversion.qemu_img import unsupported_reason
 from imaged.core.errors import (
     CatalogError,
     CatalogMissing,
-    CertificatesRefused,
     ExportError,
     KeystoneError,
     KeystoneSettingsUnusable,
@@ -31,7 +30,7 @@ from imaged.daemon.places import (
     open_destination,
     self_test_store,
 )
-from imaged.daemon.settings import password_file
+from imaged.daemon.settings import CertificatesRefused, password_file
 from imaged.daemon.task_types import (
     ImportCheckRefused,
     build_fetcher,

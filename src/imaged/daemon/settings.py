@@ -20,7 +20,7 @@ from imaged.config.stores import FilesystemBaseSection, FilesystemSection, S3Bas
 from imaged.conversion.qemu_img import QemuImgSettings
 from imaged.conversion.scratch import ScratchSettings
 from imaged.core.disk_format import FormatPolicy
-from imaged.core.errors import StoreKeyUnreadable
+from imaged.core.errors import ImagedError, StoreKeyUnreadable
 from imaged.core.ledger import StrayLimits
 from imaged.core.notification import WantedEvents, matching_events
 from imaged.core.quota import Limits, Resource
@@ -43,6 +43,18 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 S = TypeVar("S", bound="DataclassInstance")
+
+
+class CertificatesRefused(ImagedError):
+    """The file of trusted certificate authorities cannot be read."""
+
+    needs_correction = True
+
+    def __init__(self, path: Path | None, error: OSError) -> None:
+        super().__init__(
+            f"The certificates in {path} cannot be used: {error.strerror or error}. Name a file "
+            "with certificates of authorities in PEM."
+        )
 
 
 def settings_for(section: Section, kind: type[S], **translated: object) -> S:

@@ -9,7 +9,7 @@ from typing import Any
 from imaged.config import Config
 from imaged.conversion.qemu_img import QemuImg
 from imaged.conversion.scratch import LocalScratch
-from imaged.core.errors import CertificatesRefused, ImagedError
+from imaged.core.errors import ImagedError
 from imaged.daemon import settings
 from imaged.daemon.places import scratch_place
 from imaged.fetchers.http_fetcher import HttpFetcher
@@ -143,7 +143,7 @@ def build_fetcher(config: Config) -> Fetcher:
     try:
         return HttpFetcher(fetch)
     except OSError as error:  # includes SSLError
-        raise CertificatesRefused(fetch.ca_file, error) from error
+        raise settings.CertificatesRefused(fetch.ca_file, error) from error
 
 
 class ImportCheckRefused(ImagedError):

@@ -242,15 +242,3 @@ class BackupError(ImagedError):
 
     http_status = 503
     remedy = "The operator does what the error says."
-
-
-class CertificatesRefused(ImagedError):
-    """The file of trusted certificate authorities cannot be read."""
-
-    needs_correction = True
-
-    def __init__(self, path: object, error: OSError) -> None:
-        super().__init__(
-            f"The certificates in {path} cannot be used: {error.strerror or error}. Name a file "
-            "with certificates of authorities in PEM."
-        )
