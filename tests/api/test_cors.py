@@ -115,7 +115,7 @@ async def test_a_page_reads_refusals(shared: Service) -> None:
     image_id = await shared.create(disk_format="qcow2")
     page, file = Page(shared), f"/v2/images/{image_id}/file"
     broken = Page(Service(catalog=override_calls(shared.facts, get_image=catalog_fails), cors=CORS))
-    unknown = {**UPLOAD, "X-Auth-Token": "of nobody"}
+    unknown = {**UPLOAD, "X-Auth-Token": "unknown"}
     for reply, status in (
         (await page.fetch("PUT", file, b"hello", unknown), 401),
         (await page.fetch("PUT", file, b"hello", UPLOAD), 415),

@@ -293,7 +293,7 @@ async def test_what_a_member_may_do(service: Service, status: str) -> None:
 
 @pytest.mark.parametrize("type_name", ["clone", "export"])
 async def test_tasks_of_members(service: Service, type_name: str) -> None:
-    """A member may copy a shared image, and nobody may once it is shared with it no longer."""
+    """A member may copy a shared image, but not once it is shared with it no longer."""
     image_id = await service.create_active(b"hello")
     await add(service, image_id, "p2")
     fields = {"clone": {"store": "near"}, "export": {"export_to": "archive", "file_name": "x.raw"}}[

@@ -61,7 +61,7 @@ async def test_anonymous_callers_do_nothing_else(method: str, path: str) -> None
 
 @pytest.mark.parametrize("path", READS)
 async def test_a_bad_token_is_not_anonymous(path: str) -> None:
-    """Whoever sends a token is told that it is wrong; and without the setting, all are."""
+    """A caller that sends a wrong token is told so; without the setting, all callers are."""
     for service, headers in (
         (Service(anonymous_read=True), {"x-auth-token": "made-up"}),
         (Service(), {}),

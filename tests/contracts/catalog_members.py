@@ -119,7 +119,7 @@ class MembersContract:
         assert set(await listed(catalog, member_status=None)) == set(MemberStatus)
 
     async def test_lists_have_no_members(self, catalog: Catalog) -> None:
-        """Whoever asks: an image may have many, and a page has many images."""
+        """For any caller: an image may have many, and a page has many images."""
         await catalog.add_image(samples.queued("i"))
         shared = await share(catalog, "i", "mia")
 

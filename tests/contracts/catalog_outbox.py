@@ -84,8 +84,8 @@ class OutboxContract:
 
     @pytest.mark.rule("notifications.3")
     async def test_what_sends_nothing(self, catalog: Catalog) -> None:
-        """Refused changes, refused consequences, changes of nothing, and events that nobody
-        wants.
+        """Refused changes, refused consequences, changes of nothing, and events that are
+        not wanted.
         """
         await catalog.add_image(samples.queued("i"))
         await catalog.set_limits("a", {Resource.TOTAL: 5})

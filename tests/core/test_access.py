@@ -119,11 +119,11 @@ def test_only_owners_and_admins_may_change_an_image(name: str, visibility: Visib
 
 def test_a_caller_without_roles_changes_nothing() -> None:
     """Belonging to the project is not enough; not even its images exist for it."""
-    nobody = replace(OWNER, roles=frozenset())
+    without_roles = replace(OWNER, roles=frozenset())
     with pytest.raises(NotPermitted):
-        require_change(nobody)
+        require_change(without_roles)
     with pytest.raises(ImageNotFound):
-        require_permitted(nobody, Rule.MODIFY_IMAGE, active())
+        require_permitted(without_roles, Rule.MODIFY_IMAGE, active())
 
 
 @pytest.mark.parametrize("name", CALLERS)

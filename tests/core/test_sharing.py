@@ -119,7 +119,7 @@ def test_who_may_change_members(name: str, change: str) -> None:
     list(product(CALLERS, CHANGES, NOT_SHARED)),
 )
 def test_only_a_shared_image_has_members(name: str, change: str, visibility: Visibility) -> None:
-    """Whoever sees another one gets to know why; to all others it does not exist."""
+    """A caller that sees the image is told why; to all others it does not exist."""
     image = shared(visibility)
     expected = NotShared if may_see(CALLERS[name], image) else ImageNotFound
 

@@ -128,7 +128,7 @@ async def kill_receiver(receiver: Receiver, times: int) -> None:
     for _ in range(times):
         await receives_more(receiver)
         receiver.kill()
-        await asyncio.sleep(0.3)  # requests find nobody meanwhile
+        await asyncio.sleep(0.3)  # events fail meanwhile: the time away is what is tested
         receiver.start()
 
 
