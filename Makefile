@@ -35,7 +35,7 @@ nightly: $(VENV)/.test ## more seeds of the simulation, more kills (about two ho
 
 # apt-get install systemd mmdebstrap iproute2 tmux qemu-utils fdisk gdisk grub-rescue-pc udftools dosfstools
 #   ntfs-3g cryptsetup-bin prometheus pgbouncer ceph-mon ceph-osd ceph-mgr ceph-common radosgw memcached nginx-light
-#   libfaketime chromium
+#   libfaketime chromium golang-go golang-github-gophercloud-gophercloud-dev
 # As root, because it boots a system.
 test-system: $(VENV)/.test ## the tests that need Debian packages, named in the Makefile
 	$(BIN)/python -m pytest -m system

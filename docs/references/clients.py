@@ -60,10 +60,9 @@ CLIENTS: Mapping[str, Client] = {
         "`glance` in the catalogue; it cannot upload",
     ),
     "gophercloud": Client(
-        "gophercloud 2.14.0",
-        "signs in through Keystone; without it, in programs that make a service client themselves, "
-        "from an endpoint and a token",
-        is_run=False,
+        "gophercloud 0.12.0",
+        "works, through Keystone; without it, in programs that make a service client themselves, "
+        "from an endpoint and a token. 2.14.0 asks for the same, as its source says",
     ),
     "Nova": Client(
         "nova 34.0.0",
@@ -131,6 +130,32 @@ BEHAVIOURS = (
         "`delete_image` asks Nova to delete the image, by a call that new Novas do not have",
         "delete with another client",
     ),
+    Behaviour(
+        "gophercloud 0.12.0, 2.14.0",
+        "`images.List` takes `SizeMin` and `SizeMax`, `tasks.List` takes `ID` and `Type`, and "
+        "neither sends them: what is listed is not filtered by these",
+        "compare them in what was listed",
+    ),
+    Behaviour(
+        "gophercloud 0.12.0, 2.14.0",
+        "`images.List` fails if one of the images has a property `metadata`, or one with the name "
+        "of an attribute in capitals that is no text, such as `Min_Disk`; 0.12.0 also fails with "
+        "`properties`",
+        "give properties other names",
+    ),
+    Behaviour(
+        "gophercloud 0.12.0, 2.14.0",
+        "`imagedata.Upload` whose token has expired signs in again, and sends what it has not read "
+        "of the data yet: of a stream, only the rest is stored; a file is closed by then, and the "
+        "call fails",
+        "sign in again before (`Reauthenticate`), or give it a `bytes.Reader`; compare `Checksum` "
+        "at the end",
+    ),
+    Behaviour(
+        "gophercloud 0.12.0, 2.14.0",
+        "`AuthOptionsFromEnv` does not read `OS_USER_DOMAIN_ID` and `OS_USER_DOMAIN_NAME`",
+        "`OS_DOMAIN_ID` or `OS_DOMAIN_NAME` with the same value",
+    ),
 )
 
 
@@ -143,7 +168,9 @@ class Operation:
     openstack: str = ""  # subcommands of `openstack image`
     glance: str = ""  # subcommands of `glance`
     openstacksdk: str = ""  # methods of `connection.image`
-    gophercloud: str = ""  # functions below `openstack/image/v2`
+    gophercloud: str = (
+        ""  # functions below `openstack/image/v2` (0.12: `openstack/imageservice/v2`)
+    )
     nova: bool = False
     terraform: bool = False
     packer: bool = False
@@ -208,7 +235,8 @@ OPERATIONS = (
         "import from a URL, or from staged data",
         (("POST", f"{IMAGE}/import"), ("PUT", f"{IMAGE}/stage"), ("GET", "/v2/info/import")),
         "import, stage, import info", "image-import, image-stage, import-info",
-        "import_image, stage_image, get_import_info", "imageimport.Create, imagedata.Stage",
+        "import_image, stage_image, get_import_info",
+        "imageimport.Get, imageimport.Create, imagedata.Stage",
         terraform=True, packer=True,
     ),
     Operation(
@@ -244,7 +272,7 @@ OPERATIONS = (
         "add project, remove project, member list, set --accept",
         "member-create, member-update, member-delete, member-list",
         "add_member, get_member, find_member, update_member, remove_member, members",
-        "members.Create, members.Update, members.Delete, members.List",
+        "members.Create, members.Get, members.Update, members.Delete, members.List",
         terraform=True, packer=True,
     ),
     Operation(

@@ -90,6 +90,20 @@ async def test_staged_data_becomes_the_images() -> None:
     assert task["request_id"] == accepted.headers["x-openstack-request-id"]
 
 
+async def test_staged_data_needs_no_uri() -> None:
+    """An empty one may be named: gophercloud always does."""
+    service = serve()
+    image_id = await service.create()
+    await stage(service, image_id)
+    without = {"method": {**STAGED["method"], "uri": ""}}
+
+    accepted = await begin(service, image_id, without)
+    await service.run_tasks()
+
+    assert accepted.status == 202
+    assert (await show(service, image_id))["status"] == "active"
+
+
 async def test_a_signed_uri_is_shown_to_its_project_alone() -> None:
     """In the list of the image's tasks too."""
     service = serve()

@@ -19,7 +19,7 @@ from imaged.core.image import Image
 from imaged.daemon.drivers import open_catalog
 from support.client import Client
 from support.daemon import Daemon
-from support.keystone import Keystone, User
+from support.keystone import Keystone, Settings, User
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,11 @@ def chosen(image: Image) -> Mapping[str, object]:
 
 
 @asynccontextmanager
-async def running_cloud(folder: Path, keystone: Keystone) -> AsyncIterator[Cloud]:
-    """Start imaged, and tell Keystone where it is."""
-    settings = {"scrubber": {"delay": "1h"}, **keystone.imaged_settings(folder)}
+async def running_cloud(
+    folder: Path, keystone: Keystone, **sections: Settings
+) -> AsyncIterator[Cloud]:
+    """Start imaged, and tell Keystone where it is. ``sections``: more of its configuration."""
+    settings = {"scrubber": {"delay": "1h"}, **keystone.imaged_settings(folder), **sections}
     daemon = Daemon(folder, settings)
     member = keystone.create_person("member")
     admin = keystone.create_person("admin", member.project)
