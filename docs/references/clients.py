@@ -153,7 +153,7 @@ BEHAVIOURS = (
     ),
     Behaviour(
         "gophercloud 0.12.0, 2.14.0",
-        "`AuthOptionsFromEnv` does not read `OS_USER_DOMAIN_ID` and `OS_USER_DOMAIN_NAME`",
+        "`openstack.AuthOptionsFromEnv` reads no `OS_USER_DOMAIN_ID`, no `OS_USER_DOMAIN_NAME`",
         "`OS_DOMAIN_ID` or `OS_DOMAIN_NAME` with the same value",
     ),
 )

@@ -115,7 +115,7 @@ def patches() -> set[str]:
 
 
 def list_options(package: str) -> set[str]:
-    """The fields of ``ListOpts`` in a package."""
+    """The fields of the options of ``List`` in a package."""
     text = (LIBRARY / package / "requests.go").read_text("utf-8")
     body = text.partition("type ListOpts struct {")[2].partition("\n}")[0]
     return {*_LIST_FIELD.findall(body)}

@@ -152,6 +152,6 @@ async def test_a_page_uploads_a_file(tmp_path: Path, *, is_allowed: bool) -> Non
         return
     assert statuses == {"upload": 204, "again": 409, "forged": 401, "show": 200}
     assert all(answer["id"].startswith("req-") for answer in told.values())
-    assert "valid token" in json.loads(told["forged"]["text"])["message"]
+    assert "valid token" in json.loads(told["forged"]["text"])["error"]["message"]
     assert (record["status"], record["size"]) == ("active", len(raw()))
     assert told["show"]["etag"].startswith('"')

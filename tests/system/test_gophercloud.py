@@ -115,12 +115,13 @@ async def test_every_function(story: Story) -> None:
 async def life(story: Story) -> None:
     """Create, show, upload in three ways, list, download, delete."""
     go, cloud = story.go, story.cloud
+    image_id = "0a3cb4b3-2b2c-4a56-a0f9-8ad1a3ed8c52"
     chosen = {
-        "ID": "0a3cb4b3-2b2c-4a56-a0f9-8ad1a3ed8c52", "visibility": "private", "tags": ["a", "b"],
+        "ID": image_id, "visibility": "private", "tags": ["a", "b"],
         "min_disk": 3, "min_ram": 64, "protected": True, "Properties": {"os_distro": "debian"},
     }  # fmt: skip
     made = await go.call("member", "images.Create", name="one", **RAW, **chosen)
-    image = await cloud.image(chosen["ID"])
+    image = await cloud.image(image_id)
     assert (image.name, image.owner, image.status) == ("one", cloud.member.project, Status.QUEUED)
     assert (image.disk_format, image.container_format) == ("raw", "bare")
     assert (image.min_disk_gib, image.min_ram_mib, image.protected) == (3, 64, True)
