@@ -22,7 +22,7 @@ from contracts.catalog_lists import Fresh
 from contracts.catalog_quotas import LimitsToReadContract
 from contracts.catalog_state_machine import CatalogMachine, machine_settings
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.catalogs.sqlite.driver import migrate_once
+from imaged.catalogs.sqlite.catalog_file import migrate_once
 from imaged.ports.catalog import Catalog
 
 

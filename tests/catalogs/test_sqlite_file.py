@@ -26,7 +26,7 @@ from contracts.catalog_stress import add_roots
 from imaged.catalogs.account_tables import accounts
 from imaged.catalogs.connect import inspect_catalog, is_missing, is_new
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.catalogs.sqlite.driver import open_sqlite, path_of
+from imaged.catalogs.sqlite.catalog_file import open_sqlite, path_of
 from imaged.core.errors import CatalogError, CatalogFull
 
 pytestmark = pytest.mark.asyncio

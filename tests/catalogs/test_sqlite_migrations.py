@@ -18,7 +18,8 @@ from imaged.catalogs import migrations
 from imaged.catalogs.connect import inspect_catalog, migrate_catalog, open_catalog
 from imaged.catalogs.dialects import metadata
 from imaged.catalogs.migrations import Migration
-from imaged.catalogs.sqlite.driver import SqliteDatabase, open_sqlite
+from imaged.catalogs.sqlite.catalog_file import open_sqlite
+from imaged.catalogs.sqlite.driver import SqliteDatabase
 from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
 
 pytestmark = pytest.mark.asyncio

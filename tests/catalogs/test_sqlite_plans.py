@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 
 from contracts import catalog_samples as samples
 from contracts.catalog_files import database_of, opened
@@ -23,23 +27,28 @@ pytestmark = pytest.mark.asyncio
 
 
 class Plans:
-    """The plans of all statements that were executed."""
+    """The plans of all statements that were executed, in whichever thread."""
 
     def __init__(self, catalog: SqlCatalog) -> None:
         database = database_of(catalog)
         self.steps: list[str] = []
         for engine in (database.writer, database.readers, database.listers):
-            event.listen(engine, "before_cursor_execute", self._explain)
+            event.listen(engine.pool, "checkout", self._trace)
+        for reader in (database.loop_reader, database.loop_lister):
+            reader.connect()
+            reader.longest_scan_seconds = 60  # none is made twice on a busy machine
+            assert reader.connection is not None
+            self._trace(reader.connection.connection.driver_connection)
 
-    def _explain(
-        self, db: Connection, cursor: object, statement: str, values: object, *rest: object
-    ) -> None:
-        del cursor, rest
-        raw = db.connection.driver_connection
-        assert raw is not None
-        many = values if isinstance(values, list) else [values]
-        for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", many[0]):
-            self.steps.append(row[3])
+    def _trace(self, connection: Any, *_: object) -> None:
+        """``set_trace_callback`` tells each statement with its values."""
+        (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
+        connection.set_trace_callback(partial(self._explain, path))
+
+    def _explain(self, path: str, statement: str) -> None:
+        if statement.startswith(("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")):
+            with closing(sqlite3.connect(path)) as other:
+                self.steps += [row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}")]
 
     def scans(self) -> list[str]:
         """The steps that scan a growing table in full."""

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from imaged.catalogs.sql_catalog import SqlCatalog
-from imaged.catalogs.sqlite.driver import SqliteDatabase, SqliteSettings, migrate_sqlite
+from imaged.catalogs.sqlite.catalog_file import migrate_sqlite
+from imaged.catalogs.sqlite.driver import SqliteDatabase, SqliteSettings
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, func, select, text
 from imaged.catalogs import installation
 from imaged.catalogs.connect import is_postgresql, without_password
 from imaged.catalogs.migrations import current_revision, require_idle
-from imaged.catalogs.sqlite.driver import has_tables, path_of
+from imaged.catalogs.sqlite.catalog_file import has_tables, path_of
 from imaged.catalogs.sqlite.engine import (
     DatabaseBusy,
     give_to,

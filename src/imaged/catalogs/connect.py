@@ -24,7 +24,7 @@ async def open_catalog(url: str, password_file: Path | None = None) -> SqlCatalo
         from imaged.catalogs.postgresql.driver import open_postgresql
 
         return await open_postgresql(url, password_file)
-    from imaged.catalogs.sqlite.driver import open_sqlite
+    from imaged.catalogs.sqlite.catalog_file import open_sqlite
 
     return await open_sqlite(url)
 
@@ -36,7 +36,7 @@ def is_missing(url: str) -> bool:
     """
     if is_postgresql(url):
         return False
-    from imaged.catalogs.sqlite.driver import has_tables, path_of
+    from imaged.catalogs.sqlite.catalog_file import has_tables, path_of
 
     return not has_tables(path_of(url))
 
@@ -61,7 +61,7 @@ async def migrate_catalog(
         from imaged.catalogs.postgresql.driver import migrate_postgresql
 
         return await migrate_postgresql(url, password_file, contract=contract)
-    from imaged.catalogs.sqlite.driver import migrate_sqlite, path_of
+    from imaged.catalogs.sqlite.catalog_file import migrate_sqlite, path_of
 
     return await migrate_sqlite(path_of(url), contract=contract)
 
@@ -83,7 +83,7 @@ async def open_if_current(
             yield None
             return
     else:
-        from imaged.catalogs.sqlite.driver import open_sqlite_if_current
+        from imaged.catalogs.sqlite.catalog_file import open_sqlite_if_current
 
         found = None if is_missing(url) else await open_sqlite_if_current(url)
         if found is None:
@@ -109,7 +109,7 @@ async def inspect_catalog(url: str, password_file: Path | None = None) -> None:
         finally:
             await catalog.close()
     else:
-        from imaged.catalogs.sqlite.driver import inspect_sqlite, path_of
+        from imaged.catalogs.sqlite.catalog_file import inspect_sqlite, path_of
 
         await inspect_sqlite(path_of(url))
 

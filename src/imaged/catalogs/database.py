@@ -54,10 +54,16 @@ class Database(Protocol):
         """Run a read-only transaction; all its statements see one state. Raises CatalogError."""
         ...
 
-    async def read_list(self, transaction: Transaction[T]) -> T:
+    async def read_short(self, transaction: Transaction[T]) -> T:
+        """Run one that reads a few rows by their keys, and nothing else. Raises CatalogError."""
+        ...
+
+    async def read_list(self, transaction: Transaction[T], *, is_short: bool = False) -> T:
         """Run one that reads a page of a list. Few run at once, and each at most
-        ``LIST_TIMEOUT_SECONDS``, so that renewals of leases never wait for them. Raises
-        ListTooSlow, CatalogError.
+        ``LIST_TIMEOUT_SECONDS``, so that renewals of leases never wait for them.
+
+        ``is_short``: it converts a few rows, and may be run twice. Raises ListTooSlow,
+        CatalogError.
         """
         ...
 
@@ -121,10 +127,15 @@ class MeteredDatabase:
         with Timing(self._meter, "read"):
             return await self.inner.read(transaction)
 
-    async def read_list(self, transaction: Transaction[T]) -> T:
+    async def read_short(self, transaction: Transaction[T]) -> T:
+        """Run one that reads a few rows. Raises CatalogError."""
+        with Timing(self._meter, "read"):
+            return await self.inner.read_short(transaction)
+
+    async def read_list(self, transaction: Transaction[T], *, is_short: bool = False) -> T:
         """Run one that reads a page of a list. Raises ListTooSlow, CatalogError."""
         with Timing(self._meter, "read"):
-            return await self.inner.read_list(transaction)
+            return await self.inner.read_list(transaction, is_short=is_short)
 
     async def write(self, transaction: Transaction[T]) -> T:
         """Run one that writes. Raises CatalogError."""

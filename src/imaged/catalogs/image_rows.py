@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, ins
 
 from imaged.catalogs import dialects, image_members, rows, task_rows
 from imaged.catalogs.dialects import is_any_of
+from imaged.catalogs.prepared import PreparedSelect
 from imaged.catalogs.rows import AnyRow
 from imaged.catalogs.tables import (
     blobs,
@@ -57,9 +58,15 @@ _LOCATIONS = (
 
 _THIS = images.c.id == bindparam("this")
 _LOCK = select(images.c.id).where(_THIS).with_for_update()
-_READ_THIS = READ.add_columns(image_members.ARE_THERE.label("has_members")).where(_THIS)
-_LOCATIONS_OF_THIS = _LOCATIONS.where(image_locations.c.image_id == bindparam("this"))
-_LOCATIONS_OF_THESE = _LOCATIONS.where(is_any_of(image_locations.c.image_id, "these"))
+_READ_THIS = PreparedSelect(
+    READ.add_columns(image_members.ARE_THERE.label("has_members")).where(_THIS)
+)
+_LOCATIONS_OF_THIS = PreparedSelect(
+    _LOCATIONS.where(image_locations.c.image_id == bindparam("this"))
+)
+_LOCATIONS_OF_THESE = PreparedSelect(
+    _LOCATIONS.where(is_any_of(image_locations.c.image_id, "these"))
+)
 _UPDATE = update(images).where(_THIS)
 
 _NEWEST = image_history.alias("newest")
@@ -116,13 +123,14 @@ def lock(db: Connection, image_id: str) -> None:
 
 def read(db: Connection, image_id: str) -> Image:
     """Read one image, with its members. Raises ImageNotFound."""
-    row = db.execute(_READ_THIS, {"this": image_id}).first()
-    if row is None:
+    rows_found = _READ_THIS.rows(db, {"this": image_id})
+    if not rows_found:
         raise ImageNotFound(image_id)
-    places = rows.locations_by_image(db.execute(_LOCATIONS_OF_THIS, {"this": image_id}))
-    tasks = task_rows.writers(db, _importing([row]))
-    members = image_members.read(db, image_id) if row.has_members else {}
-    found = _Found._make(row[:_WIDTH])
+    *columns, has_members = rows_found[0]
+    found = _Found._make(columns)
+    places = rows.locations_by_image(_LOCATIONS_OF_THIS.rows(db, {"this": image_id}))
+    tasks = task_rows.writers(db, _importing([found]))
+    members = image_members.read(db, image_id) if has_members else {}
     return rows.image_of(found, places.get(image_id, {}), tasks.get(image_id), members)
 
 
@@ -165,7 +173,7 @@ def load_images(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
         return []
     named = [_Found._make(row[:_WIDTH]) for row in found]
     these = [row.id for row in named]
-    places = rows.locations_by_image(db.execute(_LOCATIONS_OF_THESE, {"these": these}))
+    places = rows.locations_by_image(_LOCATIONS_OF_THESE.rows(db, {"these": these}))
     tasks = task_rows.writers(db, _importing(named))
     return [rows.image_of(row, places.get(row.id, {}), tasks.get(row.id)) for row in named]
 

@@ -25,7 +25,7 @@ from imaged.catalogs.migrations import (
     require_current,
     require_idle,
 )
-from imaged.catalogs.sqlite.driver import has_tables, path_of
+from imaged.catalogs.sqlite.catalog_file import has_tables, path_of
 from imaged.catalogs.sqlite.engine import (
     DatabaseBusy,
     create_for_daemon,

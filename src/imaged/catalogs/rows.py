@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from types import UnionType
 from typing import Any
@@ -159,7 +159,7 @@ def member_of(row: AnyRow) -> Member:
     return Member(row.member_id, MemberStatus(row.status), row.created_at, row.updated_at)
 
 
-def locations_by_image(rows: Iterable[AnyRow]) -> dict[str, dict[int, Location]]:
+def locations_by_image(rows: Iterable[Sequence[Any]]) -> dict[str, dict[int, Location]]:
     """The locations of several images, by image and position, in the order of the rows.
 
     A row has the image's id, the position, and the blob's key, store and size in bytes.

@@ -39,6 +39,8 @@ from imaged.core.task import Progress, Task, TaskChange
 from imaged.ports.image_catalog import LapsedClaim
 from imaged.ports.project_limits import ProjectLimits
 
+SHORT_PAGE = 50  # images: about a millisecond
+
 
 class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
     """Keeps the catalog in a database."""
@@ -71,7 +73,7 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
 
     async def get_image(self, image_id: str) -> Image:
         """Return the image. Raises ImageNotFound."""
-        return await self.database.read(partial(image_rows.read, image_id=image_id))
+        return await self.database.read_short(partial(image_rows.read, image_id=image_id))
 
     async def get_history(self, image_id: str) -> ImageHistory:
         """Return the image with its history. Raises ImageNotFound."""
@@ -80,7 +82,7 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
         """Return the beginning of the page that ``core/query`` describes, about this long."""
         listed = partial(image_pages.list_page, query=query, max_bytes=max_bytes)
-        return await self.database.read_list(listed)
+        return await self.database.read_list(listed, is_short=query.limit <= SHORT_PAGE)
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change and its consequences. Raises what the port says."""

@@ -20,7 +20,7 @@ from imaged.catalogs.backup import (
     restore_catalog,
 )
 from imaged.catalogs.connect import without_password
-from imaged.catalogs.sqlite.driver import path_of
+from imaged.catalogs.sqlite.catalog_file import path_of
 from imaged.catalogs.sqlite.engine import ROOT_UID
 from imaged.config import Config, load
 from imaged.config.stores import FilesystemSection

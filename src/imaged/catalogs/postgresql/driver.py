@@ -119,8 +119,13 @@ class PostgresqlDatabase:
         """Run a read-only transaction."""
         return await self._run(self._readers, transaction, self.settings.transaction_seconds)
 
-    async def read_list(self, transaction: Transaction[T]) -> T:
+    async def read_short(self, transaction: Transaction[T]) -> T:
+        """Run a read-only transaction of a few rows."""
+        return await self.read(transaction)
+
+    async def read_list(self, transaction: Transaction[T], *, is_short: bool = False) -> T:
         """Run a transaction that reads a page of a list."""
+        del is_short  # a server is always waited for
         with list_timeout(self.settings.list_seconds):
             async with self._listing:
                 return await self.read(transaction)

@@ -11,9 +11,8 @@ A caller that is cancelled while its transaction runs returns when it has ended.
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from contextlib import AsyncExitStack, closing
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +22,8 @@ from typing import TypeVar
 import structlog
 from anyio import CancelScope, CapacityLimiter, move_on_after, to_thread
 from anyio.lowlevel import checkpoint
-from sqlalchemy import Engine, QueuePool, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Engine, QueuePool
 
-from imaged.catalogs import migrations
 from imaged.catalogs.database import (
     LIST_TIMEOUT_SECONDS,
     Transaction,
@@ -34,13 +31,9 @@ from imaged.catalogs.database import (
     probe,
     write_and_roll_back,
 )
-from imaged.catalogs.migrations import Migration
-from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite.engine import (
-    BUSY_TIMEOUT_SECONDS,
     LONG_LOG_BYTES,
     DatabaseBusy,
-    create_for_daemon,
     make_engine,
     run_transaction,
     shorten_log,
@@ -48,6 +41,8 @@ from imaged.catalogs.sqlite.engine import (
     with_small_cache,
     write_ahead_log_bytes,
 )
+from imaged.catalogs.sqlite.loop_reader import LoopReader, MustWait
+from imaged.catalogs.sqlite.page_cache import PageCache
 from imaged.core.errors import CatalogError, CatalogUnavailable
 
 T = TypeVar("T")
@@ -85,11 +80,15 @@ class SqliteDatabase:
         self.writer = make(begin="BEGIN IMMEDIATE", connections=1)
         self.readers = make(begin="BEGIN", connections=READ_CONNECTIONS)
         self.listers = make(begin="BEGIN", connections=LIST_CONNECTIONS)
+        on_loop = partial(make, begin="", connections=1, busy_seconds=0)
+        self.loop_reader, self.loop_lister = LoopReader(on_loop()), LoopReader(on_loop())
+        self.page_cache = PageCache(path)
         self._writing = CapacityLimiter(1)
         self._listing = CapacityLimiter(LIST_CONNECTIONS)
         self._reading = CapacityLimiter(READ_CONNECTIONS)
         self._shorten_from = 0.0
         self._has_failed = False  # to write, and until a test write succeeds
+        self._shortening = False  # readers keep out
         self._closed = False
 
     @property
@@ -102,8 +101,18 @@ class SqliteDatabase:
         """Run a read-only transaction."""
         return await self._run(self.readers, self._reading, transaction)
 
-    async def read_list(self, transaction: Transaction[T]) -> T:
+    async def read_short(self, transaction: Transaction[T]) -> T:
+        """Run a read-only transaction of a few rows: here, if it cannot wait for anything."""
+        if await self._may_read_here():
+            with suppress(MustWait):
+                return self.loop_reader.read(transaction)
+        return await self.read(transaction)
+
+    async def read_list(self, transaction: Transaction[T], *, is_short: bool = False) -> T:
         """Run a transaction that reads a page of a list."""
+        if is_short and await self._may_read_here():
+            with suppress(MustWait):
+                return self.loop_lister.read(transaction)
         limited = with_deadline(transaction, self.settings.list_seconds)
         with list_timeout(self.settings.list_seconds):
             return await self._run(self.listers, self._listing, limited)
@@ -157,6 +166,18 @@ class SqliteDatabase:
             await to_thread.run_sync(self.writer.dispose)
             await to_thread.run_sync(self.readers.dispose)
             await to_thread.run_sync(self.listers.dispose)
+        self.loop_reader.close()
+        self.loop_lister.close()
+
+    async def _may_read_here(self) -> bool:
+        if self.page_cache.is_check_due():
+            await to_thread.run_sync(self._prepare_loop_reads)
+        return self.page_cache.is_in_memory and not self._closed and not self._shortening
+
+    def _prepare_loop_reads(self) -> None:
+        self.page_cache.check()
+        self.loop_reader.connect()
+        self.loop_lister.connect()
 
     async def _shorten_log(self) -> None:
         """Keep readers of this process from starting until the log is in the file: SQLite restarts
@@ -171,9 +192,18 @@ class SqliteDatabase:
             if patience.cancelled_caught:
                 return
             with move_on_after(MAX_READ_PAUSE_SECONDS):
+                held.enter_context(self._without_loop_reads())
                 await _acquire_all(self._reading, held)
                 shorten = partial(shorten_log, self.writer, self._path)
                 await to_thread.run_sync(shorten, limiter=self._writing)
+
+    @contextmanager
+    def _without_loop_reads(self) -> Iterator[None]:
+        self._shortening = True
+        try:
+            yield
+        finally:
+            self._shortening = False
 
     async def _run(self, engine: Engine, limiter: CapacityLimiter, work: Transaction[T]) -> T:
         run = partial(run_transaction, engine, self._path, work)
@@ -186,113 +216,8 @@ class SqliteDatabase:
         raise CatalogError(f"The catalog {self._path} is closed.")
 
 
-async def open_sqlite(where: str | Path) -> SqlCatalog:
-    """Open the catalog of a URL or a path; it is created and migrated if necessary.
-
-    Raises CatalogError if the file cannot be opened or is something else; CatalogTooNew.
-    """
-    path = where if isinstance(where, Path) else path_of(where)
-    await migrate_sqlite(path)
-    return SqlCatalog(SqliteDatabase(path))
-
-
-async def open_sqlite_if_current(url: str) -> SqlCatalog | None:
-    """Open the catalog of an existing file; None if it would have to be migrated.
-
-    Raises CatalogError, CatalogTooNew.
-    """
-    database = SqliteDatabase(path_of(url))
-    try:
-        if not await database.read(migrations.missing_steps):
-            return SqlCatalog(database)
-    except BaseException:
-        await database.close()
-        raise
-    await database.close()
-    return None
-
-
-async def migrate_sqlite(path: Path, *, contract: bool = False) -> Migration:
-    """Create and migrate the file if necessary. Waits for its writers.
-
-    Raises CatalogError, CatalogTooNew.
-    """
-    while True:
-        try:
-            return await to_thread.run_sync(partial(migrate_once, path, contract=contract))
-        except DatabaseBusy:
-            await checkpoint()
-
-
-async def inspect_sqlite(path: Path) -> None:
-    """Check that the file can be opened and written, or that a missing one can be created.
-
-    Raises CatalogError, CatalogTooNew.
-    """
-    if not has_tables(path):
-        _require_room(path)
-        return
-    database = SqliteDatabase(path)
-    try:
-        if not await database.read(migrations.missing_steps):
-            await database.check_writable()
-    finally:
-        await database.close()
-
-
-def has_tables(path: Path) -> bool:
-    """Whether the file has any table. One without tables counts as missing: it was created empty,
-    or by a process that was killed while creating a catalog.
-
-    Changes nothing. Returns True if that cannot be determined: opening the file then gives the
-    error.
-    """
-    try:
-        if not path.exists():
-            return False
-        where = f"{path.absolute().as_uri()}?mode=rw"
-        with closing(sqlite3.connect(where, uri=True, timeout=BUSY_TIMEOUT_SECONDS)) as file:
-            return file.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is not None
-    except (OSError, sqlite3.Error):
-        return True
-
-
-def migrate_once(path: Path, *, contract: bool = False) -> Migration:
-    """Create and migrate the file if necessary.
-
-    Raises CatalogError, and DatabaseBusy if another process does the same, or writes: then retry.
-    """
-    if not path.parent.is_dir():
-        raise CatalogError(f"The catalog {path} cannot be opened: its folder is missing.")
-    create_for_daemon(path)
-    engine = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
-    try:
-        return run_transaction(engine, path, partial(migrations.apply_steps, contract=contract))
-    finally:
-        engine.dispose()
-
-
-def path_of(url: str) -> Path:
-    """The file that a URL like ``sqlite:////var/lib/…`` names. Raises CatalogError."""
-    try:
-        parts = make_url(url)
-    except ArgumentError as error:
-        raise CatalogError("The catalog's URL cannot be parsed.") from error
-    if parts.get_backend_name() != "sqlite" or parts.database in {None, "", ":memory:"}:
-        shown = parts.render_as_string(hide_password=True)
-        raise CatalogError(f"The catalog's URL {shown} names no SQLite file.")
-    return Path(str(parts.database))
-
-
 async def _acquire_all(limiter: CapacityLimiter, held: AsyncExitStack) -> None:
     for _ in range(int(limiter.total_tokens)):
         token = object()
         await limiter.acquire_on_behalf_of(token)
         held.callback(limiter.release_on_behalf_of, token)
-
-
-def _require_room(path: Path) -> None:
-    """Raise CatalogError if no catalog can be created there."""
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        why = "its folder is missing, or may not be written to"
-        raise CatalogError(f"The catalog {path} cannot be made: {why}.")

@@ -52,9 +52,17 @@ class DatabaseBusy(Exception):
 
 
 def make_engine(
-    path: Path, *, begin: str, connections: int, long_log_bytes: int = LONG_LOG_BYTES
+    path: Path,
+    *,
+    begin: str,
+    connections: int,
+    long_log_bytes: int = LONG_LOG_BYTES,
+    busy_seconds: float = BUSY_TIMEOUT_SECONDS,
 ) -> Engine:
-    """An engine that begins its transactions so, and raises DatabaseBusy if it cannot."""
+    """An engine that begins its transactions so, and raises DatabaseBusy if it cannot.
+
+    ``begin``: empty if its user begins and ends them.
+    """
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=QueuePool,
@@ -64,10 +72,11 @@ def make_engine(
         hide_parameters=True,  # errors and logs must not contain what clients wrote
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
-        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
+        connect_args={"check_same_thread": False, "timeout": busy_seconds},
     )
     event.listen(engine, "connect", partial(_set_up, long_log_bytes=long_log_bytes))
-    event.listen(engine, "begin", partial(_begin, statement=begin))
+    if begin:
+        event.listen(engine, "begin", partial(_begin, statement=begin))
     return engine
 
 

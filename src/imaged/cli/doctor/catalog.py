@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
 from imaged.catalogs.connect import inspect_catalog, is_missing, is_postgresql
-from imaged.catalogs.sqlite.driver import path_of
+from imaged.catalogs.sqlite.catalog_file import path_of
 from imaged.catalogs.sqlite.engine import LONG_LOG_BYTES, write_ahead_log_bytes
 from imaged.cli.doctor import Finding, ok, problem, warning
 from imaged.cli.doctor.files import NETWORK_FILESYSTEMS, filesystem_of

@@ -1,0 +1,82 @@
+"""Whether the kernel has a whole file in memory, so that reading it never waits for a disk.
+
+Source: mincore(2). Since Linux 5.2 it tells the truth only to those who may write the file; the
+daemon may write its catalog.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import time
+from pathlib import Path
+
+from imaged.core.limits import GIB
+
+VALID_SECONDS = 1.0  # of a check
+MAX_BYTES = 4 * GIB
+
+_PROT_NONE, _MAP_SHARED = 0, 1
+_FAILED = ctypes.c_void_p(-1).value
+_IN_MEMORY = 1  # the lowest bit of a page's byte
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [
+    ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long,
+]  # fmt: skip
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
+
+
+class PageCache:
+    """Knows whether a catalog was in memory a moment ago."""
+
+    def __init__(self, path: Path) -> None:
+        self._paths = (path, path.with_name(f"{path.name}-wal"))
+        self._checked_at = -VALID_SECONDS
+        self.is_in_memory = False
+
+    def is_check_due(self) -> bool:
+        """Whether the caller must ``check`` in a thread; others rely on the last check."""
+        now = time.monotonic()
+        if now - self._checked_at < VALID_SECONDS:
+            return False
+        self._checked_at = now
+        return True
+
+    def check(self) -> None:
+        """Look again. Takes a few milliseconds for each gigabyte."""
+        self.is_in_memory = all(is_in_memory(path, MAX_BYTES) for path in self._paths)
+
+
+def is_in_memory(path: Path, max_bytes: int) -> bool:
+    """Whether each page of the file is in the page cache. False if the file is longer than
+    ``max_bytes``, or if it cannot be determined; a missing or empty file has no page.
+
+    Takes a few milliseconds for each gigabyte, and reads nothing of the file.
+    """
+    try:
+        with path.open("rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            if size_bytes > max_bytes:
+                return False
+            return size_bytes == 0 or _all_pages_in_memory(file.fileno(), size_bytes)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
+def _all_pages_in_memory(descriptor: int, size_bytes: int) -> bool:
+    start = _libc.mmap(None, size_bytes, _PROT_NONE, _MAP_SHARED, descriptor, 0)
+    if start == _FAILED:
+        return False
+    try:
+        pages = ctypes.create_string_buffer(-(-size_bytes // mmap.PAGESIZE))
+        if _libc.mincore(start, size_bytes, pages) != 0:
+            return False
+        return all(page & _IN_MEMORY for page in pages.raw)
+    finally:
+        _libc.munmap(start, size_bytes)
