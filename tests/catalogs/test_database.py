@@ -11,12 +11,12 @@ import pytest_asyncio
 from contracts import catalog_databases
 from contracts.catalog_files import opened
 from contracts.catalog_samples import queued
-from contracts.catalog_slow_lists import limit_lists
+from contracts.catalog_slow_lists import LONG_PAGE, limit_lists
 from imaged.catalogs.database import MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError, ImageNotFound, ListTooSlow
 from imaged.core.limits import MIB
-from imaged.core.query import ImageQuery, TaskQuery
+from imaged.core.query import TaskQuery
 from imaged.ports.meter import TRANSACTION_KINDS, ignore_measurement
 from stores.test_metered import Notes
 
@@ -61,7 +61,7 @@ async def test_lists_have_their_time_limit(within: SqlCatalog) -> None:
     """That of the database within: they do not count as other reads."""
     limit_lists(within, 0)
     catalog = SqlCatalog(MeteredDatabase(within.database, ignore_measurement))
-    for listed in (catalog.list_page(ImageQuery(), MIB), catalog.list_tasks(TaskQuery())):
+    for listed in (catalog.list_page(LONG_PAGE, MIB), catalog.list_tasks(TaskQuery())):
         with pytest.raises(ListTooSlow):
             await listed
 
