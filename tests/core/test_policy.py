@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imaged.core.access import Caller
+from imaged.core.access import Caller, require_known_role
 from imaged.core.policy import InvalidRule, Policy
 from imaged.core.policy_rules import Rule
 
@@ -100,3 +100,24 @@ def test_a_token_of_another_scope_may_do_nothing(caller: str) -> None:
     assert not policy.permits(Rule.GET_IMAGES, scoped)
     assert not policy.may_permit(Rule.GET_IMAGES, scoped)
     assert scoped.is_admin
+
+
+def test_the_case_of_a_role_does_not_matter() -> None:
+    """In the token, in a rule, and in the attribute that a rule names, as in Glance."""
+    policy = Policy({"get_image": "role:AUDITOR", "delete_image": "role:%(team)s"})
+    caller = Caller("u1", "p1", frozenset({"Auditor"}), policy=policy)
+
+    assert policy.permits(Rule.GET_IMAGE, caller)
+    assert policy.permits(Rule.DELETE_IMAGE, caller, {"team": "auditOR"})
+    assert not policy.permits(Rule.DELETE_IMAGE, caller, {"team": "auditors"})
+    require_known_role(caller)
+
+
+@pytest.mark.parametrize(("project", "may"), [("p1", True), ("", False)])
+def test_a_credential_that_a_token_lacks_equals_no_attribute(project: str, may: bool) -> None:
+    """Not even an empty one, and no caller without it may make the call on any target."""
+    policy = Policy({"get_image": "project_id:%(owner)s"})
+    caller = Caller("u1", project, frozenset(), policy=policy)
+
+    assert policy.may_permit(Rule.GET_IMAGE, caller) is may
+    assert policy.permits(Rule.GET_IMAGE, caller, {"owner": project}) is may
