@@ -71,6 +71,12 @@ class Database(Protocol):
         """Run one that writes: all of it, or nothing if it raises. Raises CatalogError."""
         ...
 
+    async def write_image(self, image_id: str, transaction: Transaction[T]) -> T:
+        """Run one that writes this image. Where changes of one image wait for each other, they take
+        no connection meanwhile. Raises CatalogError.
+        """
+        ...
+
     async def check(self) -> None:
         """Check quickly that the database answers. Raises CatalogError."""
         ...
@@ -141,6 +147,11 @@ class MeteredDatabase:
         """Run one that writes. Raises CatalogError."""
         with Timing(self._meter, "write"):
             return await self.inner.write(transaction)
+
+    async def write_image(self, image_id: str, transaction: Transaction[T]) -> T:
+        """Run one that writes this image. Raises CatalogError."""
+        with Timing(self._meter, "write"):
+            return await self.inner.write_image(image_id, transaction)
 
     async def check(self) -> None:
         """Check that the database answers. Raises CatalogError."""

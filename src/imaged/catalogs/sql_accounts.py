@@ -47,13 +47,23 @@ class SqlAccounts:
         """Write what the images of a project add up to into its account."""
         return await self.database.write(partial(accounts.correct, owner=owner))
 
-    async def write_charged(self, transaction: Callable[[Connection, LimitsOf], T]) -> T:
+    async def write_charged(
+        self, transaction: Callable[[Connection, LimitsOf], T], image_id: str | None = None
+    ) -> T:
         """Run one that charges accounts, again after reading limits that it needs.
+
+        ``image_id``: of the image that it writes, if that is known.
 
         Raises QuotaExceeded, CatalogError, and the errors of ``transaction``.
         """
+
+        def charged(db: Connection) -> T:
+            return transaction(db, self.limits.limits_of)
+
         while True:
             try:
-                return await self.database.write(lambda db: transaction(db, self.limits.limits_of))
+                if image_id is None:
+                    return await self.database.write(charged)
+                return await self.database.write_image(image_id, charged)
             except LimitsUnknown as unknown:
                 await self.limits.read(unknown.project)

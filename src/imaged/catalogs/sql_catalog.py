@@ -67,7 +67,7 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
     async def add_image(self, image: Image) -> Image:
         """Store a new image; returns it with its timestamps. Raises what the port says."""
         add = partial(images.add, image=image, by=bound_actor(), wanted=self.wanted_events)
-        added = await self.write_charged(add)
+        added = await self.write_charged(add, image.id)
         self._change_log.image_changed(None, added)
         return added
 
@@ -93,7 +93,7 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
             by=bound_actor(),
             wanted=self.wanted_events,
         )
-        before, after = await self.write_charged(modify)
+        before, after = await self.write_charged(modify, image_id)
         self._change_log.image_changed(before, after)
         return ledger.without_ended_task(after)
 

@@ -6,7 +6,8 @@ connection returns to the pool or is closed, however the cancellation came.
 
 Readers see one state (REPEATABLE READ), because several statements read an image. Writers see what
 is committed (READ COMMITTED) and lock the rows that their decisions depend on, in the port's order;
-docs/decisions/0012 lists each statement's locks.
+docs/decisions/0012 lists each statement's locks. Changes of images wait for their turn before that
+(``turns.py``).
 
 A transaction is retried a few times if it is certain that nothing of it was committed: its
 connection was lost before the commit was sent (so the first call after a restart of the server
@@ -47,6 +48,7 @@ from imaged.catalogs.postgresql.errors import (
     classify_error,
     translated_errors,
 )
+from imaged.catalogs.postgresql.turns import Turns
 from imaged.catalogs.postgresql.url import display_name_of, parse_catalog_url
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError, CatalogFull
@@ -58,6 +60,7 @@ ROLLBACK_TIMEOUT_SECONDS = 5
 CLOSE_TIMEOUT_SECONDS = 30
 MAX_ATTEMPTS = 4
 MAX_LISTS = 4  # connections that lists may use; the others are for claims and records
+MAX_CHANGES = 8  # connections that changes of images may use; the others are for claims and readers
 MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before a retry
 
 MIN_SERVER_VERSION = 13
@@ -74,6 +77,7 @@ class PostgresqlSettings:
     transaction_seconds: float = 20  # longer than the server's own limits, whose errors say more
     check_seconds: float = 2
     list_seconds: float = LIST_TIMEOUT_SECONDS
+    turn_seconds: float = 120  # a thousand changes pass meanwhile; then the transaction begins
 
 
 class PostgresqlDatabase:
@@ -94,6 +98,7 @@ class PostgresqlDatabase:
         self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._running: set[asyncio.Task[Any]] = set()
         self._listing = CapacityLimiter(MAX_LISTS)
+        self._turns = Turns(MAX_CHANGES)
         self._was_full = False  # after a write, and until a test write succeeds
         self._closed = False
 
@@ -137,6 +142,16 @@ class PostgresqlDatabase:
         except CatalogFull:
             self._was_full = True
             raise
+
+    async def write_image(self, image_id: str, transaction: Transaction[T]) -> T:
+        """Run a transaction that writes an image, in its turn."""
+        seconds = self.settings.turn_seconds
+        try:
+            async with self._turns.turn(image_id, seconds):
+                return await self.write(transaction)
+        except TimeoutError as error:
+            why = f"is busy: other changes took more than {seconds} seconds"
+            raise self._error(DatabaseFault(why)) from error
 
     async def migrate(self, transaction: Transaction[T]) -> T:
         """Run a transaction that changes the tables, without a time limit."""

@@ -132,6 +132,10 @@ class SqliteDatabase:
                 log.warning("catalog.log_not_shortened", error=str(error))
         return answer
 
+    async def write_image(self, image_id: str, transaction: Transaction[T]) -> T:  # noqa: ARG002
+        """Run a transaction that writes: there is one writer, for all images."""
+        return await self.write(transaction)
+
     @property
     def log_bytes(self) -> int:
         """The length of the write-ahead log in bytes."""
