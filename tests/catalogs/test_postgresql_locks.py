@@ -19,10 +19,11 @@ from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.claim import InstanceId
 from imaged.core.deletion import delete
 from imaged.core.errors import BlobGone, ImageExists
+from imaged.core.quota import Resource
 from imaged.core.summary import Instance
 from imaged.core.task import TaskStatus, cancel, claim_task
 from imaged.core.uploading import begin_import, begin_upload
-from support.postgresql import connected
+from support.postgresql import connected, execute
 from support.sample_images import task
 
 pytestmark = pytest.mark.asyncio
@@ -163,6 +164,21 @@ async def test_a_task_that_another_one_has_just_followed(catalog: SqlCatalog, ur
 
     assert (ended.id, ended.message) == ("t", "No room.")
     assert (await catalog.get_task("u")).status is TaskStatus.PENDING
+
+
+async def test_an_account_that_is_just_being_charged(catalog: SqlCatalog, url: str) -> None:
+    """A correction counts what the charge that it waited for has changed."""
+    await catalog.add_image(samples.queued("i"))
+    await execute(url, "UPDATE accounts SET image_count = 7")
+    charges = """
+        UPDATE accounts SET image_count = image_count - 1;
+        UPDATE images SET status = 'deleted'
+    """
+
+    recount = await behind_lock(url, charges, catalog.correct_account("a"))
+
+    assert (recount.account.usage[Resource.IMAGES], recount.counted[Resource.IMAGES]) == (6, 0)
+    assert (await catalog.get_account("a")).usage[Resource.IMAGES] == 0
 
 
 async def test_an_image_with_bytes_in_several_rows(catalog: SqlCatalog, url: str) -> None:
