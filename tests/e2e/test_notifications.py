@@ -27,12 +27,14 @@ from support.backend import Backend
 from support.client import Client
 from support.daemon import Daemon
 from support.event_receiver import OTHER_SECRET, SECRET
+from support.metrics_socket import figures, metrics_settings
 from support.ports import reserve_port
 from support.waiting import until
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/send-notifications.md"
 CLIENTS = 4
 EVENTS_BETWEEN_KILLS = 15
+FAILED = "imaged_notifications_total/failed"
 PATCH_TYPE = {"Content-Type": "application/openstack-images-v2.1-json-patch"}
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -124,11 +126,18 @@ async def receives_more(receiver: Receiver) -> None:
 
 
 async def kill_receiver(receiver: Receiver, times: int) -> None:
-    """Kill it each time that it has received some more events, and start it again."""
+    """Kill it each time that it has received some more events, and start it again when one has
+    failed meanwhile.
+    """
     for _ in range(times):
         await receives_more(receiver)
         receiver.kill()
-        await asyncio.sleep(0.3)  # events fail meanwhile: the time away is what is tested
+        before = (await figures(receiver.folder))[FAILED]
+
+        async def has_failed(before: float = before) -> bool:
+            return (await figures(receiver.folder))[FAILED] > before
+
+        await until(has_failed, "no event failed while the receiver was away", within_seconds=60)
         receiver.start()
 
 
@@ -150,9 +159,10 @@ async def test_a_receiver_that_is_killed_gets_each_event(
     afterwards.
     """
     receiver, created = Receiver(tmp_path), set[str]()
+    counting = {**receiver.settings, "metrics": metrics_settings(tmp_path)}  # it is not killed
     daemons = [
-        Daemon(tmp_path, receiver.settings, name=f"daemon{number}", on=backend)
-        for number in range(2)
+        Daemon(tmp_path, settings, name=f"daemon{number}", on=backend)
+        for number, settings in enumerate([counting, receiver.settings])
     ]
     receiver.start()
     try:
