@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import anyio
 import pytest
@@ -189,7 +189,8 @@ async def test_a_server_that_hangs(wire: PausableProxy) -> None:
                 await catalog.check()
             async with anyio.create_task_group() as crowd:
                 for _ in range(15):
-                    crowd.start_soon(expect_error, catalog)
+                    crowd.start_soon(expect_error, catalog.modify_image("i", tag("t")))
+                    crowd.start_soon(expect_error, catalog.get_image("i"))
         require_idle(catalog)
         assert database_of(catalog).connections == 0
 
@@ -199,7 +200,7 @@ async def test_a_server_that_hangs(wire: PausableProxy) -> None:
         assert await catalog.get_image("i") == image
 
 
-async def expect_error(catalog: SqlCatalog) -> None:
+async def expect_error(call: Awaitable[Image]) -> None:
     """A call that gets no answer."""
     with pytest.raises(CatalogError):
-        await catalog.modify_image("i", tag("t"))
+        await call

@@ -60,7 +60,6 @@ ROLLBACK_TIMEOUT_SECONDS = 5
 CLOSE_TIMEOUT_SECONDS = 30
 MAX_ATTEMPTS = 4
 MAX_LISTS = 4  # connections that lists may use; the others are for claims and records
-MAX_CHANGES = 8  # connections that changes of images may use; the others are for claims and readers
 MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before a retry
 
 MIN_SERVER_VERSION = 13
@@ -98,7 +97,7 @@ class PostgresqlDatabase:
         self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._running: set[asyncio.Task[Any]] = set()
         self._listing = CapacityLimiter(MAX_LISTS)
-        self._turns = Turns(MAX_CHANGES)
+        self._turns = Turns()
         self._was_full = False  # after a write, and until a test write succeeds
         self._closed = False
 
@@ -145,12 +144,11 @@ class PostgresqlDatabase:
 
     async def write_image(self, image_id: str, transaction: Transaction[T]) -> T:
         """Run a transaction that writes an image, in its turn."""
-        seconds = self.settings.turn_seconds
         try:
-            async with self._turns.turn(image_id, seconds):
+            async with self._turns.turn(image_id, self.settings.turn_seconds):
                 return await self.write(transaction)
         except TimeoutError as error:
-            why = f"is busy: other changes took more than {seconds} seconds"
+            why = "is busy: other changes took too long, or had no answer"
             raise self._error(DatabaseFault(why)) from error
 
     async def migrate(self, transaction: Transaction[T]) -> T:
@@ -192,7 +190,9 @@ class PostgresqlDatabase:
             raise self._error(DatabaseFault("is closed", is_temporary=False))
         task = self._begin(self._try(engine, work))
         try:
-            await asyncio.wait([task], timeout=seconds)
+            done, _ = await asyncio.wait([task], timeout=seconds)
+            if not done and engine is self._writers:
+                self._turns.end_waits()
         finally:
             if not task.done():
                 task.cancel()

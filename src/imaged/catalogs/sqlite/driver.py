@@ -58,13 +58,12 @@ CLOSE_TIMEOUT_SECONDS = 30
 @dataclass(frozen=True, slots=True)
 class SqliteSettings:
     """The write-ahead log is truncated when it is longer than ``long_log_bytes``; while readers
-    prevent that, after writes at least ``shorten_every_seconds`` apart. A list may take
-    ``list_seconds``.
+    prevent that, after writes at least ``shorten_every_seconds`` apart.
     """
 
     long_log_bytes: int = LONG_LOG_BYTES
     shorten_every_seconds: float = 10
-    list_seconds: float = LIST_TIMEOUT_SECONDS
+    list_seconds: float = LIST_TIMEOUT_SECONDS  # that a list may take
 
 
 class SqliteDatabase:
@@ -185,9 +184,8 @@ class SqliteDatabase:
 
     async def _shorten_log(self) -> None:
         """Keep readers of this process from starting until the log is in the file: SQLite restarts
-        it only when it has no reader, and overlapping readers always leave one.
-
-        Lists, which may be slow, are waited for while others read; then it takes a moment, or is
+        it only when it has no reader, and overlapping readers always leave one. Lists,
+        which may be slow, are waited for while others read; then it takes a moment, or is
         left to a later call. Readers of other processes are not waited for.
         """
         async with AsyncExitStack() as held:
