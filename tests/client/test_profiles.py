@@ -12,13 +12,13 @@ import yaml
 from openstack.config import OpenStackConfig
 
 from imaged.cli.transfers import TransferOptions
+from imaged.client.clouds import read_cloud
 from imaged.client.errors import EndpointInvalid, ProfileInvalid
 from imaged.client.http_session import Endpoint, read_endpoint
 from imaged.client.profiles import (
     Profiles,
     profile_name,
     profiles_file,
-    read_cloud,
     read_profiles,
     write_profiles,
 )
@@ -251,19 +251,20 @@ def test_the_first_file_counts(home: Path) -> None:
 @pytest.mark.parametrize(
     ("cloud", "said"),
     [
-        (
-            {"auth": {"auth_url": A}},
-            "auth_type password: imaged's commands do not ask Keystone yet",
-        ),
-        ({"auth_type": "v3applicationcredential"}, "do not ask Keystone yet"),
         ({"auth_type": "none"}, "does not say where its image service is"),
         ({"auth_type": "admin_token", "auth": {"endpoint": A}}, "has no token"),
         ({"auth_type": "none", "endpoint": A, "verify": False}, "certificates"),
         ({"auth_type": "none", "endpoint": A, "insecure": True}, "certificates"),
-        ({"auth_type": ["none"], "endpoint": A}, "do not ask Keystone yet"),
+        ({"auth_type": ["none"], "endpoint": A}, "none that imaged's commands can use"),
         ({"auth_type": "none", "auth": A}, "auth is no table"),
-        ({"auth_type": "none", "endpoint": A, "profile": "v"}, "vendor profile v, which imaged"),
-        ({"auth_type": "none", "endpoint": A, "cloud": "v"}, "vendor profile v, which imaged"),
+        (
+            {"auth_type": "none", "endpoint": A, "profile": "v"},
+            "vendor profile v, which clouds-public",
+        ),
+        (
+            {"auth_type": "none", "endpoint": A, "cloud": "v"},
+            "vendor profile v, which clouds-public",
+        ),
         ({"auth_type": "none", "endpoint": A, "regions": [{"values": {}}]}, "regions is no list"),
         ({"auth_type": "none", "endpoint": A, "regions": 3}, "regions is no list"),
         ({"auth_type": "none", "endpoint": A, "regions": [{"name": "n", "x": A}]}, "regions is"),
@@ -318,6 +319,13 @@ ORDER: list[tuple[str, TransferOptions, dict[str, str], str, str | None]] = [
         "the option of a cloud",
         TransferOptions(profile="lab"),
         {"IMAGED_TOKEN": "of-a-variable"},
+        "http://cloud",
+        "of-cloud",
+    ),
+    (
+        "the option for clouds alone",
+        TransferOptions(cloud="lab"),
+        {"IMAGED_URL": "http://variable", "IMAGED_PROFILE": "other", "OS_TOKEN": "of-a-variable"},
         "http://cloud",
         "of-cloud",
     ),
@@ -413,3 +421,5 @@ def test_an_unknown_profile_is_refused(home: Path) -> None:
     assert "last, other" in refused.value.remedy
     with pytest.raises(click.UsageError, match="use one"):
         TransferOptions(profile="last", url=A).endpoint({})
+    with pytest.raises(click.UsageError, match="use one"):
+        TransferOptions(profile="last", cloud="lab").endpoint({})

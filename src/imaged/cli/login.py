@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from imaged.cli.keystone_options import KeystoneOptions, ask_for_secret, keystone_options
 from imaged.cli.options import FILE_TYPE, json_option
 from imaged.cli.output import print_json, print_sentence
 from imaged.cli.tables import print_table
@@ -16,10 +16,11 @@ from imaged.units import pluralize
 
 if TYPE_CHECKING:
     from imaged.client.http_session import Endpoint
+    from imaged.client.profiles import Profiles
 
 
 @click.command()
-@click.argument("url", metavar="URL")
+@click.argument("url", metavar="[URL]", required=False)
 @click.option("--profile", "name", metavar="NAME", help="Its name; default: host and port.")
 @click.option(
     "--token-file",
@@ -30,34 +31,38 @@ if TYPE_CHECKING:
 @click.option(
     "--ca-file", metavar="FILE", type=FILE_TYPE, help="Certificates (PEM) to trust for it."
 )
+@keystone_options
 @json_option
 def login(
-    url: str, *, name: str | None, token_file: Path | None, ca_file: Path | None, as_json: bool
+    url: str | None,
+    *,
+    name: str | None,
+    token_file: Path | None,
+    ca_file: Path | None,
+    as_json: bool,
+    **keystone: Any,
 ) -> None:
     """Remember the server at URL, with a token if it wants one, for the commands that ask it.
 
-    URL is http(s)://host:port or unix:/path. The server is asked whether it takes the token before
-    anything is kept: in ~/.config/imaged/profiles.toml, which other users cannot read.
+    URL is http(s)://host:port or unix:/path. With --auth-url commands sign in to Keystone, which
+    knows the server, unless URL names it; without both, as the variables OS_AUTH_URL … say. A
+    password is asked for, or read from standard input.
+
+    The server is asked before anything is kept: in ~/.config/imaged/profiles.toml, which other
+    users cannot read.
     """
-    from imaged.client.errors import AuthenticationFailed
-    from imaged.client.http_session import read_endpoint, read_token
     from imaged.client.profiles import profile_name, profiles_file, read_profiles, write_profiles
 
-    token = None if token_file is None else read_token(token_file)
-    server = read_endpoint(
-        url, token=token, ca_file=None if ca_file is None else ca_file.absolute()
-    )
-    name = name or profile_name(server)
+    options = KeystoneOptions(**keystone)
+    trusted = None if ca_file is None else ca_file.absolute()
     file = profiles_file(os.environ)
-    profiles = read_profiles(file).with_server(name, server)
-    try:
+    if options.are_given or url is None:
+        server = options.server(url or "", token_file, trusted)
+        profiles = read_profiles(file).with_server(name or profile_name(server), server)
         _try(server)
-    except AuthenticationFailed:
-        if token is not None:  # a wrong one
-            raise
-        server = read_endpoint(str(server), token=_ask_for_token(server), ca_file=server.ca_file)
-        _try(server)
-        profiles = profiles.with_server(name, server)
+    else:
+        server, profiles = _by_token(url, name, token_file, trusted)
+    name = name or profile_name(server)
     write_profiles(file, profiles)
     if as_json:
         print_json({**_facts(name, server), "file": str(file)})
@@ -92,7 +97,7 @@ def profiles(*, default: str | None, as_json: bool) -> None:
             (
                 name,
                 str(server),
-                "yes" if server.token else "no",
+                _how_it_signs_in(server),
                 "yes" if name == remembered.default else "",
             )
             for name, server in servers
@@ -104,9 +109,9 @@ def profiles(*, default: str | None, as_json: bool) -> None:
 @click.argument("name", metavar="[NAME]", required=False)
 @json_option
 def logout(name: str | None, *, as_json: bool) -> None:
-    """Forget a server and its token; without NAME, the one that commands use.
+    """Forget a server and its token or password; without NAME, the one that commands use.
 
-    The token remains valid: only the operator can take it back.
+    They remain valid: only the operator can take a token back.
     """
     from imaged.client.profiles import profiles_file, read_profiles, write_profiles
 
@@ -123,6 +128,30 @@ def logout(name: str | None, *, as_json: bool) -> None:
         print_sentence(f"{name} ({server}) is forgotten.")
 
 
+def _by_token(
+    url: str, name: str | None, token_file: Path | None, ca_file: Path | None
+) -> tuple[Endpoint, Profiles]:
+    """The server that is asked without Keystone, and the profiles with it."""
+    from imaged.client.errors import AuthenticationFailed
+    from imaged.client.http_session import read_endpoint, read_token
+    from imaged.client.profiles import profile_name, profiles_file, read_profiles
+
+    token = None if token_file is None else read_token(token_file)
+    server = read_endpoint(url, token=token, ca_file=ca_file)
+    name = name or profile_name(server)
+    profiles = read_profiles(profiles_file(os.environ)).with_server(name, server)
+    try:
+        _try(server)
+    except AuthenticationFailed:
+        if token is not None:  # a wrong one
+            raise
+        token = ask_for_secret(f"Token for {server}", f"{server} wants a token", "--token-file")
+        server = read_endpoint(str(server), token=token, ca_file=ca_file)
+        _try(server)
+        profiles = profiles.with_server(name, server)
+    return server, profiles
+
+
 def _try(server: Endpoint) -> None:
     """List one image. Raises ConnectionFailed, ErrorResponse, UnexpectedResponse."""
     import anyio
@@ -136,21 +165,16 @@ def _try(server: Endpoint) -> None:
     anyio.run(run)
 
 
-def _ask_for_token(server: Endpoint) -> str:
-    """The token, typed unseen or from standard input. Raises EndpointInvalid without one."""
-    from imaged.client.errors import EndpointInvalid
-
-    token: str
-    if sys.stdin.isatty():
-        token = click.prompt(f"Token for {server}", hide_input=True, err=True)
-    else:
-        token = sys.stdin.readline()
-    if not token.strip():
-        raise EndpointInvalid(
-            f"{server} wants a token.", "Type it, write it to standard input, or use --token-file."
-        )
-    return token.strip()
+def _how_it_signs_in(server: Endpoint) -> str:
+    if server.account is not None:
+        return f"of Keystone, for {server.account.who}"
+    return "yes" if server.token else "no"
 
 
 def _facts(name: str, server: Endpoint) -> dict[str, Any]:
-    return {"profile": name, "url": str(server), "has_token": server.token is not None}
+    return {
+        "profile": name,
+        "url": server.address or None,  # in the catalog
+        "auth_url": None if server.account is None else server.account.url,
+        "has_token": server.token is not None,
+    }

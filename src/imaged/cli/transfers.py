@@ -1,13 +1,13 @@
 """What commands that ask a service share: their options, and progress on a terminal.
 
-The service is, in this order: that of an option (``--url``, ``--profile``, ``--config``); of a
-variable (IMAGED_URL, IMAGED_PROFILE, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT); the one that `imaged
-login` remembered; the cloud of OS_CLOUD; the daemon of the local configuration;
-http://127.0.0.1:9292.
+The service is, in this order: that of an option (``--url``, ``--profile``, ``--cloud``,
+``--config``); of a variable (IMAGED_URL, IMAGED_PROFILE, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT);
+the one that `imaged login` remembered; the cloud of OS_CLOUD; that of the variables OS_AUTH_URL …;
+the daemon of the local configuration; http://127.0.0.1:9292.
 
-A profile or a cloud has a token of its own, which goes nowhere else, and no other one goes there,
-unless ``--token-file`` names it. For the other addresses it is in IMAGED_TOKEN or OS_TOKEN: never
-in the command line, which every user of the machine can read.
+A profile or a cloud has a token or an account of its own, which goes nowhere else, and no other one
+goes there, unless ``--token-file`` names it. For the other addresses it is in IMAGED_TOKEN or
+OS_TOKEN: never in the command line, which every user of the machine can read.
 """
 
 from __future__ import annotations
@@ -56,6 +56,11 @@ _SERVICE_OPTIONS = (
         help="The file with your token; default: the profile's, IMAGED_TOKEN or OS_TOKEN.",
     ),
     click.option(
+        "--cloud",
+        metavar="NAME",
+        help="A cloud of clouds.yaml; default: OS_CLOUD, unless there was a login.",
+    ),
+    click.option(
         "--profile",
         metavar="NAME",
         help="A server that `imaged login` remembered, or a cloud of clouds.yaml; default: "
@@ -65,7 +70,7 @@ _SERVICE_OPTIONS = (
         "--url",
         metavar="URL",
         help="The service: http(s)://host:port or unix:/path; default: IMAGED_URL, the profile, "
-        "the cloud of OS_CLOUD, or the configuration's first address.",
+        "the cloud of OS_CLOUD or OS_AUTH_URL, or the configuration's first address.",
     ),
 )
 _TRANSFER_OPTIONS = (
@@ -91,6 +96,7 @@ class TransferOptions:
     tries: int = DEFAULT_TRIES
     url: str | None = None
     profile: str | None = None
+    cloud: str | None = None
     token_file: Path | None = None
     ca_file: Path | None = None
     file: Path | None = None  # of the configuration
@@ -116,31 +122,30 @@ class TransferOptions:
                 token=_first(environment, TOKEN_VARIABLES) if self.token_file is None else None,
                 ca_file=Path(trusted) if trusted and self.ca_file is None else None,
             )
+        if self.token_file is not None:
+            server = server.with_token(read_token(self.token_file))
         return read_endpoint(
-            str(server),
-            token=server.token if self.token_file is None else read_token(self.token_file),
+            server.address,
+            token=server.token,
             ca_file=self.ca_file or server.ca_file,
+            account=server.account,
         )
 
     def _named_server(self, environment: Mapping[str, str]) -> Endpoint | None:
         """The server of the profile or cloud, unless an address goes before it."""
-        from imaged.client import profiles
+        from imaged.client import clouds, profiles
 
+        if sum(name is not None for name in (self.url, self.profile, self.cloud)) > 1:
+            raise click.UsageError("--url, --profile and --cloud name the service: use one.")
         if self.profile is not None:
-            if self.url is not None:
-                raise click.UsageError("--url and --profile both name the service: use one.")
             return profiles.find_server(self.profile, environment)
+        if self.cloud is not None:
+            return clouds.read_cloud(self.cloud, environment)
         if self.url or self.file or environment.get(URL_VARIABLES[0]):
             return None
         if named := environment.get(PROFILE_VARIABLE):
             return profiles.find_server(named, environment)
-        if _first(environment, URL_VARIABLES):
-            return None
-        remembered = profiles.read_profiles(profiles.profiles_file(environment))
-        if remembered.default is not None:
-            return remembered.servers[remembered.default]
-        cloud = environment.get(profiles.CLOUD_VARIABLE)
-        return profiles.read_cloud(cloud, environment) if cloud else None
+        return _usual_server(environment)
 
     def _address(self, environment: Mapping[str, str]) -> str:
         """The address that is given, or that of the local daemon."""
@@ -233,6 +238,20 @@ class ProgressLines:
     def note(self, sentence: str) -> None:
         """Print the sentence."""
         click.echo(sentence, err=True)
+
+
+def _usual_server(environment: Mapping[str, str]) -> Endpoint | None:
+    """The server that nothing of ours names: of the variables, or of the last login."""
+    from imaged.client import clouds, profiles
+
+    signs_in = clouds.signs_in(environment)
+    if not _first(environment, URL_VARIABLES):
+        remembered = profiles.read_profiles(profiles.profiles_file(environment))
+        if remembered.default is not None:
+            return remembered.servers[remembered.default]
+        if cloud := environment.get(clouds.CLOUD_VARIABLE):
+            return clouds.read_cloud(cloud, environment)
+    return clouds.read_variables(environment) if signs_in else None
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:

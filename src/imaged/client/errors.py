@@ -42,6 +42,20 @@ class UnexpectedResponse(ClientError):
     remedy = "Check that --url (or IMAGED_URL) is the address of an Image API v2."
 
 
+class KeystoneUnreachable(ConnectionFailed):
+    """Keystone, where the user signs in, did not answer, or cannot now."""
+
+    remedy = "Check that Keystone runs and that auth_url (or OS_AUTH_URL) is its address."
+
+
+class SignInRefused(ClientError):
+    """Keystone did not let the user sign in, or not to a project."""
+
+
+class ServiceNotInCatalog(ClientError):
+    """Keystone's catalog does not say which image service is meant."""
+
+
 class ErrorResponse(ClientError):
     """The service refused the request."""
 
@@ -159,6 +173,15 @@ class PushFailed(ClientError):
         again = f"{what}: imaged push --image {image_id}{options} {quote(source)}"
         super().__init__(str(cause), f"{cause.remedy} {again}".strip())
         self.unfinished_image_id = image_id
+
+
+class TokenEnded(TemporaryError):
+    """The service refused a token while data was sent: with a new one a later try may succeed."""
+
+    remedy = "Push it again."
+
+    def __init__(self) -> None:
+        super().__init__(UNAUTHORIZED, "The token ended before the data was sent.")
 
 
 def error_of_status(status: int, sentence: str) -> ErrorResponse:

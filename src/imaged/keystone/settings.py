@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from imaged.core.keystone_login import application_credential_login, password_login
 from imaged.core.retry_policy import RetryPolicy
 from imaged.core.secret import Secret
 
@@ -30,17 +31,10 @@ class PasswordAccount:
     project_domain: str
 
     def login_document(self) -> dict[str, Any]:
-        """The request for a token (Identity API v3, "Password authentication with scoped
-        authorization"). It contains the password.
-        """
-        user = {
-            "name": self.username,
-            "domain": {"name": self.user_domain},
-            "password": self.password.reveal(),
-        }
+        """The request for a token. It contains the password."""
+        user = {"name": self.username, "domain": {"name": self.user_domain}}
         project = {"name": self.project, "domain": {"name": self.project_domain}}
-        identity = {"methods": ["password"], "password": {"user": user}}
-        return {"auth": {"identity": identity, "scope": {"project": project}}}
+        return password_login(user, self.password, {"project": project})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +45,8 @@ class ApplicationCredential:
     secret: Secret
 
     def login_document(self) -> dict[str, Any]:
-        """The request for a token (Identity API v3, "Authenticating with an Application
-        Credential"). It contains the secret.
-        """
-        credential = {"id": self.id, "secret": self.secret.reveal()}
-        methods = ["application_credential"]
-        return {"auth": {"identity": {"methods": methods, "application_credential": credential}}}
+        """The request for a token. It contains the secret."""
+        return application_credential_login({"id": self.id}, self.secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
