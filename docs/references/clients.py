@@ -78,7 +78,9 @@ CLIENTS: Mapping[str, Client] = {
         is_run=False,
     ),
     "`imaged push`, `pull` …": Client(
-        "of this version", "works: `imaged login`, `IMAGED_URL` and `IMAGED_TOKEN`, `clouds.yaml`"
+        "of this version",
+        "works, also through Keystone: `imaged login`, `clouds.yaml`, `OS_AUTH_URL` …; or "
+        "`IMAGED_URL` and `IMAGED_TOKEN`",
     ),
 }
 

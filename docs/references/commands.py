@@ -17,8 +17,11 @@ ENVIRONMENT: Mapping[str, str] = {
     "IMAGED_SECTION__KEY": "A setting, such as IMAGED_SCRUBBER__DELAY; it overrides the files.",
     "IMAGED_URL, IMAGED_PROFILE, OS_IMAGE_ENDPOINT_OVERRIDE, OS_ENDPOINT": "The service of push, "
     "pull, ls, show, set and rm, or the name of its profile; the first variable that is set.",
-    "OS_CLOUD, OS_REGION_NAME, OS_CLIENT_CONFIG_FILE, OS_CLIENT_SECURE_FILE": "The cloud of these "
-    "commands without a login and its region, its clouds.yaml and its secure.yaml.",
+    "OS_CLOUD, OS_REGION_NAME, OS_CLIENT_CONFIG_FILE, OS_CLIENT_SECURE_FILE, "
+    "OS_CLIENT_VENDOR_FILE": "The cloud of these commands without a login and its region, its "
+    "clouds.yaml, secure.yaml and clouds-public.yaml.",
+    "OS_AUTH_URL, OS_AUTH_TYPE, OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME …": "How these commands "
+    "sign in to Keystone without a login and a cloud, as the file openrc sets them.",
     "IMAGED_TOKEN, OS_TOKEN": "The token of these commands, unless the service is that of a "
     "profile or a cloud; --token-file overrides it.",
     "IMAGED_CA_FILE, OS_CACERT": "Certificates (PEM) that these commands trust, likewise.",
@@ -39,7 +42,7 @@ DOCTOR_EXIT_CODES: Mapping[str, str] = {
 FILES: Mapping[str, str] = {
     "/etc/imaged/imaged.toml": "The configuration.",
     "/etc/imaged/conf.d/*.toml": "Additional settings, in the order of the names.",
-    "~/.config/imaged/profiles.toml": "The servers and tokens of imaged login.",
+    "~/.config/imaged/profiles.toml": "The servers of imaged login, with tokens and passwords.",
 }
 ERRORS = (
     "With --json, an error is one object on standard output: error, a sentence; remedy, "

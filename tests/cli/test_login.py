@@ -69,7 +69,7 @@ def test_a_server_is_used_after_a_login(
     assert done.returncode == 0, done.stderr
     assert (listed.returncode, json.loads(listed.stdout)) == (0, [])
     assert json.loads(profiles.stdout)["profiles"] == [
-        {"profile": "lab", "url": daemon.url, "has_token": True}
+        {"profile": "lab", "url": daemon.url, "auth_url": None, "has_token": True}
     ]
     shown = call(workspace, "profiles").stdout
     assert token not in done.stdout + done.stderr + profiles.stdout + shown

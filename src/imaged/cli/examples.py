@@ -62,6 +62,10 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "login": {
         "imaged login https://images.example.net": "it asks for the token",
         "imaged login unix:/run/imaged/api.sock --profile here": "with a name of your choice",
+        "imaged login --auth-url https://keystone.example.net --username ann --project-name web": (
+            "sign in to Keystone; it asks for the password"
+        ),
+        ". openrc; imaged login": "the same, as the variables OS_AUTH_URL … say",
     },
     "profiles": {
         "imaged profiles": "and which one commands use",

@@ -39,7 +39,17 @@ class Source:
     key: Callable[[str], str]
 
 
-COMMAND_LINE = Source("The command line", lambda key: f"--{key.replace('_', '-')}")
+#: Options of `imaged login` that are not named like the key.
+_OPTIONS = {
+    "password": "--password-file",
+    "application_credential_secret": "--password-file",
+    "token": "--token-file",
+    "cacert": "--ca-file",
+    "image_endpoint_override": "the argument URL",
+}
+COMMAND_LINE = Source(
+    "The command line", lambda key: _OPTIONS.get(key, f"--{key.replace('_', '-')}")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
