@@ -30,7 +30,7 @@ from support.waiting import until
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 
 DATA = os.urandom(3 << 20)
-SHORT_LIFE = timedelta(seconds=4)
+SHORT_LIFE = timedelta(seconds=8)
 
 
 @pytest_asyncio.fixture
@@ -231,8 +231,11 @@ async def test_a_revoked_token_leads_to_one_new_sign_in(tmp_path: Path, keystone
 async def test_a_push_outlives_its_token(tmp_path: Path) -> None:
     """The upload that is under way goes on; what follows has a new token."""
     (tmp_path / "disk.raw").write_bytes(DATA)
-    with running_keystone(token={"expiration": SHORT_LIFE.seconds}) as keystone:
+    with running_keystone() as keystone:
         async with running_cloud(tmp_path, keystone) as cloud:
+            keystone.settings = {"token": {"expiration": SHORT_LIFE.seconds}}
+            keystone.kill()  # its admin and imaged keep their tokens
+            keystone.start()
             push = await asyncio.create_subprocess_exec(
                 IMAGED, "push", "-", "--disk-format", "raw", "--container-format", "bare",
                 stdin=PIPE,
@@ -243,13 +246,13 @@ async def test_a_push_outlives_its_token(tmp_path: Path) -> None:
             )  # fmt: skip
             assert push.stdin is not None
             assert push.stderr is not None
+            push.stdin.write(DATA[: 2 << 20])  # the beginning is looked at first
             line = (await push.stderr.readline()).decode()
             image_id = line.removeprefix("The image is ").strip(".\n")
 
             async def is_sent() -> bool:
                 return (await cloud.image(image_id)).status is Status.SAVING
 
-            push.stdin.write(DATA[: 2 << 20])
             await push.stdin.drain()
             await until(is_sent)
             later = keystone.token(cloud.member)  # than that of the push

@@ -185,7 +185,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "an application credential has a project of its own",
         "Remove project_name in",
     ),
-    "credential of somebody": (
+    "credential without a user": (
         {"auth_type": "v3applicationcredential",
          "auth": {"auth_url": KEYSTONE, **CREDENTIAL, "application_credential_name": "c"}},
         "has no user, whose application credential",

@@ -62,10 +62,10 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "login": {
         "imaged login https://images.example.net": "it asks for the token",
         "imaged login unix:/run/imaged/api.sock --profile here": "with a name of your choice",
-        "imaged login --auth-url https://keystone.example.net --username ann --project-name web": (
+        "imaged login --auth-url https://k.example.net --username ann --project-id ID": (
             "sign in to Keystone; it asks for the password"
         ),
-        ". openrc; imaged login": "the same, as the variables OS_AUTH_URL … say",
+        "imaged login": "sign in as the variables OS_AUTH_URL … of a file openrc say",
     },
     "profiles": {
         "imaged profiles": "and which one commands use",
