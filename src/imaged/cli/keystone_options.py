@@ -89,6 +89,8 @@ class KeystoneOptions:
                     "Name the server by its URL, or Keystone by --auth-url or OS_AUTH_URL."
                 )
             found = clouds.read_variables(os.environ)
+            if token_file is not None:
+                found = found.with_token(read_token(token_file))
             return (
                 found
                 if ca_file is None
