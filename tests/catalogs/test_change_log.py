@@ -25,8 +25,9 @@ from imaged.core.deletion import (
     restore,
 )
 from imaged.core.errors import ActivationRefused, ImageExists
+from imaged.core.growth import reserve
 from imaged.core.task import Progress, Task, TaskStatus, cancel, claim_task
-from imaged.core.uploading import begin_import, give_back, reserve, store_data
+from imaged.core.uploading import begin_import, give_back, store_data
 from support.sample_images import attempt_at, draft, task
 
 Log = list[EventDict]

@@ -14,6 +14,7 @@ from contracts import catalog_samples as samples
 from imaged.core.deletion import deactivate, delete, restore
 from imaged.core.disk_format import DISK_FORMATS
 from imaged.core.errors import ClaimLost, ImageExists, ImageNotFound, InvalidTransition
+from imaged.core.growth import reserve
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
 from imaged.core.query import ImageQuery
@@ -23,7 +24,6 @@ from imaged.core.uploading import (
     begin_staging,
     begin_upload,
     give_back,
-    reserve,
     share_data,
     stage_data,
     store_data,

@@ -11,7 +11,8 @@ from contracts.catalog_audit import audit
 from imaged.core.blob import Blob, BlobState
 from imaged.core.deletion import delete
 from imaged.core.errors import BlobGone, QuotaExceeded
-from imaged.core.uploading import begin_upload, give_back, reserve, share_data, store_data
+from imaged.core.growth import reserve
+from imaged.core.uploading import begin_upload, give_back, share_data, store_data
 from imaged.ports.catalog import Catalog
 from support.quotas import account, limit_total, limits, usage, used_bytes
 

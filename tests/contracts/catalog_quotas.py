@@ -17,6 +17,7 @@ from imaged.catalogs.account_tables import accounts
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.deletion import delete, restore
 from imaged.core.errors import QuotaExceeded
+from imaged.core.growth import reserve
 from imaged.core.quota import UNLIMITED, Account, Limits, LimitsUnknown, Recount, Resource
 from imaged.core.uploading import (
     begin_attempt,
@@ -24,7 +25,6 @@ from imaged.core.uploading import (
     begin_staging,
     begin_upload,
     give_back,
-    reserve,
     write_to,
 )
 from imaged.ports.catalog import Catalog

@@ -27,7 +27,7 @@ from contracts.catalog_comparison import (
     undated,
     unfinished,
 )
-from imaged.core import sharing, uploading
+from imaged.core import growth, sharing, uploading
 from imaged.core.access import OPERATOR
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
@@ -137,7 +137,7 @@ class CatalogMachine(RuleBasedStateMachine):
     def go_on(self, image_id: str, size_bytes: int, way: str) -> None:
         """With the current claim, if there is one."""
         work = {
-            "reserve": uploading.reserve(size_bytes),
+            "reserve": growth.reserve(size_bytes),
             "stage": uploading.stage_data(samples.content(size_bytes)),
             "store": uploading.store_data(samples.content(size_bytes)),
         }[way]

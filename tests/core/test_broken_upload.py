@@ -23,12 +23,12 @@ from imaged.core.broken_upload import (
 )
 from imaged.core.deletion import delete
 from imaged.core.errors import ClaimLost, InvalidTransition, RetryMismatch
+from imaged.core.growth import reserve
 from imaged.core.image import BrokenUpload, Change, ClaimedChange, Location
 from imaged.core.uploading import (
     begin_staging,
     begin_upload,
     give_back,
-    reserve,
     share_data,
     stage_data,
     store_data,

@@ -10,6 +10,7 @@ import pytest
 from imaged.core import ledger
 from imaged.core.broken_upload import note_received
 from imaged.core.deletion import deactivate, delete_after, expire, reactivate, restore
+from imaged.core.growth import reserve
 from imaged.core.history import ACTIONS, DETAILS, Action, action_between, details_of
 from imaged.core.image import BrokenUpload, Image, Visibility
 from imaged.core.lifecycle import Event, Status
@@ -22,7 +23,6 @@ from imaged.core.uploading import (
     begin_staging,
     change_task,
     give_back,
-    reserve,
     share_data,
     stage_data,
     store_data,

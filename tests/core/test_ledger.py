@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from imaged.core.blob import Blob, BlobState, doom
 from imaged.core.deletion import delete, expire, restore
 from imaged.core.errors import BlobGone
+from imaged.core.growth import reserve
 from imaged.core.image import Image
 from imaged.core.ledger import (
     StrayLimits,
@@ -29,7 +30,6 @@ from imaged.core.lifecycle import Status
 from imaged.core.uploading import (
     begin_import,
     give_back,
-    reserve,
     share_data,
     stage_data,
     store_data,

@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
-from imaged.core import uploading
+from imaged.core import growth, uploading
 from imaged.core.blob import Blob, BlobState
 from imaged.core.claim import Claim
 from imaged.core.deletion import deactivate, delete, expire, reactivate, restore
@@ -155,7 +155,7 @@ class Life(RuleBasedStateMachine):
     @rule(mine=work, size_bytes=SIZES)
     def reserves(self, mine: tuple[str, Claim], size_bytes: int) -> None:
         """A body turns out longer."""
-        self.holds_if_made(mine, uploading.reserve(size_bytes))
+        self.holds_if_made(mine, growth.reserve(size_bytes))
 
     @rule(mine=work, size_bytes=SIZES)
     def finishes(self, mine: tuple[str, Claim], size_bytes: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from imaged.core.deletion import delete, expire, restore
 from imaged.core.errors import QuotaExceeded
+from imaged.core.growth import reserve
 from imaged.core.image import Image
 from imaged.core.quota import (
     UNLIMITED,
@@ -26,7 +27,6 @@ from imaged.core.uploading import (
     begin_attempt,
     begin_import,
     give_back,
-    reserve,
     stage_data,
     store_data,
     unstage,

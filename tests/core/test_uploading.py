@@ -13,6 +13,7 @@ from imaged.core.claim import Claim
 from imaged.core.deletion import require_undeleted
 from imaged.core.edits import begin_draft
 from imaged.core.errors import ClaimLost, FormatsUnset, ImageDeleted, InvalidTransition
+from imaged.core.growth import reserve
 from imaged.core.image import Image
 from imaged.core.ledger import without_ended_task
 from imaged.core.lifecycle import IMAGE_TRANSITIONS, Event, Status
@@ -24,7 +25,6 @@ from imaged.core.uploading import (
     begin_upload,
     change_task,
     give_back,
-    reserve,
     share_data,
     share_to_finish,
     stage_data,

@@ -36,12 +36,12 @@ from imaged.ports.fetcher import Fetcher
 from imaged.ports.store import Store, Stores
 from imaged.services.health import Health
 from imaged.services.images import Images, RecordLimits
-from imaged.services.ingest import RESERVE_AHEAD_BYTES
 from imaged.services.ingest_pipeline import IngestSettings
 from imaged.services.members import Members, MemberSettings
 from imaged.services.project_usage import ProjectUsage
 from imaged.services.scrubber import ScrubberSettings
 from imaged.services.sent_downloads import SentDownloads
+from imaged.services.space import RESERVE_AHEAD_BYTES
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.runner import RunnerSettings
 from imaged.services.tasks.task_type import TaskType

@@ -20,8 +20,10 @@ from sqlalchemy import (
 from imaged.catalogs import dialects
 from imaged.catalogs.account_tables import RESOURCE_COLUMNS, UNLIMITED_NUMBER, accounts
 from imaged.catalogs.rows import AnyRow, Values
-from imaged.catalogs.tables import STAGED, blobs, image_locations, images
+from imaged.catalogs.tables import STAGED, blobs, claims, image_locations, images
 from imaged.core import quota
+from imaged.core.blob import BlobState
+from imaged.core.growth import GrowingUpload
 from imaged.core.lifecycle import FAILURE_EVENTS, GONE, Status
 from imaged.core.quota import UNLIMITED, Account, Limits, LimitsOf, Recount, Resource, Usage
 
@@ -69,6 +71,18 @@ _USAGES = (
     .group_by(images.c.id)
     .subquery("usages")
 )
+#: The claims of all projects are few: one for each upload, staging and import that runs now.
+_GROWING = (
+    select(images.c.id, images.c.since, images.c.status, claims.c.ahead_bytes, blobs.c.size_bytes)
+    .join_from(claims, images)
+    .join(image_locations)
+    .join(blobs)
+    .where(
+        claims.c.ahead_bytes.is_not(None),
+        images.c.owner == bindparam("this"),
+        blobs.c.state == BlobState.WRITING.value,
+    )
+)
 _COUNT = select(*(func.coalesce(func.sum(_USAGES.c[name]), 0) for name in Resource))
 
 
@@ -99,6 +113,19 @@ def charge(db: Connection, charges: Mapping[str, Usage], limits_of: LimitsOf) ->
         account = _lock(db, owner)
         limits = limits_of(account) if quota.grows(more) else UNLIMITED
         _write(db, quota.charge(account, more, limits))
+
+
+def growing_uploads(db: Connection, owner: str) -> Sequence[GrowingUpload]:
+    """Read the uploads of unknown length that a project has now.
+
+    Called under the lock of the account: what they hold is part of its usage.
+    """
+    return [
+        GrowingUpload(
+            (row.since, row.id), row.size_bytes, row.ahead_bytes, row.status == Status.UPLOADING
+        )
+        for row in db.execute(_GROWING, {"this": owner})
+    ]
 
 
 def recount_next(db: Connection, after: str | None) -> Recount | None:

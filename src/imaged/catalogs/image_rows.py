@@ -37,6 +37,7 @@ READ = select(
     claims.c.token,
     claims.c.holder,
     claims.c.lease,
+    claims.c.ahead_bytes,
 ).select_from(images.outerjoin(claims))
 
 #: A row that ``READ`` returned. Lookups by name are ten times faster than in SQLAlchemy's row,

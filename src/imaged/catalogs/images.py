@@ -24,7 +24,8 @@ from imaged.catalogs import (
 from imaged.catalogs.dialects import Instant
 from imaged.catalogs.tables import images, tombstones
 from imaged.core import ledger, quota
-from imaged.core.errors import ImageExists
+from imaged.core.errors import ImageExists, QuotaExceeded
+from imaged.core.growth import growing_upload_of, may_wait
 from imaged.core.history import Actor
 from imaged.core.image import Change, Image
 from imaged.core.lifecycle import Status
@@ -113,7 +114,13 @@ def modify(
     now = dialects.now(db)
     after, settled = ledger.settle(before, after, known, now)
     blobs.write(db, known, settled)
-    accounts.charge(db, quota.charges(before, after), limits_of)
+    try:
+        accounts.charge(db, quota.charges(before, after), limits_of)
+    except QuotaExceeded as refused:
+        if mine := growing_upload_of(after):
+            uploads = accounts.growing_uploads(db, after.owner)
+            refused.may_fit_later = may_wait(mine, refused.resource, uploads)
+        raise
     image_rows.write(db, before, after, by, now)
     leases.move(db, before, after, now)
     task_rows.write(db, before.task, after.task, now)

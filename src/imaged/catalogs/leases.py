@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     Connection,
     Integer,
@@ -41,6 +42,11 @@ _LATEST = bindparam("latest", type_=Instant)
 _READ = select(claims).where(claims.c.token.in_(_THESE)).order_by(claims.c.token)
 _PROLONG = update(claims).where(claims.c.token == bindparam("this")).values(until=_THEN)
 _INSERT = insert(claims)
+_SET_AHEAD = (
+    update(claims)
+    .where(claims.c.token == bindparam("this"))
+    .values(ahead_bytes=bindparam("ahead", type_=BigInteger))
+)
 _DELETE = delete(claims).where(claims.c.token == bindparam("this"))
 _LAPSED = (
     select(claims)
@@ -89,8 +95,10 @@ _ATTEMPTS = select(claims.c.token).union_all(
 
 
 def move(db: Connection, before: Image, after: Image, now: datetime) -> None:
-    """Write the claim of an image if it has changed."""
+    """Write the claim of an image, and what it has reserved ahead, if that has changed."""
     if after.claim == before.claim:
+        if after.claim is not None and after.ahead_bytes != before.ahead_bytes:
+            db.execute(_SET_AHEAD, {"this": after.claim.token, "ahead": after.ahead_bytes})
         return
     if before.claim is not None:
         db.execute(_DELETE, {"this": before.claim.token})
@@ -101,6 +109,7 @@ def move(db: Connection, before: Image, after: Image, now: datetime) -> None:
             "holder": claim.owner,
             "lease": claim.lease,
             "until": now + claim.lease,
+            "ahead_bytes": after.ahead_bytes,
         }
         db.execute(_INSERT, values)
 

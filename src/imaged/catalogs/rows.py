@@ -94,6 +94,7 @@ def image_of(
         staged=places.get(STAGED),
         staged_content=_staged_content_of(row, places.get(STAGED)),
         claim=None if row.token is None else claim_of(row),
+        ahead_bytes=row.ahead_bytes,
         finished_by=row.finished_by,
         task=task,
         last_failure=None if row.failure_phase is None else _failure_of(row),

@@ -76,6 +76,13 @@ class UploadsSection(Section):
         "the image.",
         reloadable=True,
     )
+    wait_for_space: Duration = setting(
+        "30s",
+        "How long data that is sent without its length waits for space of its project that younger "
+        'such uploads hold, each time; then it gets 413. "0": not at all. Keep it below the '
+        "timeouts of proxies and clients.",
+        reloadable=True,
+    )
     staged_time_to_live: Duration = setting(
         "24h",
         "How long staged data is kept for its import; then the image is queued again.",

@@ -142,6 +142,9 @@ class Image:
     staged: Location | None = None
     staged_content: Content | None = None  # of the staged data, once it is complete
     claim: Claim | None = None
+    #: Of a claim that writes a body of unknown length: the bytes that were reserved beyond those
+    #: received by then. None: its length is known.
+    ahead_bytes: int | None = None
     finished_by: UUID | None = None  # the last claim whose work was completed
     task: Task | None = None  # that writes it; set exactly while it is importing
     last_failure: Failure | None = None

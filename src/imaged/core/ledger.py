@@ -119,6 +119,7 @@ def stamp(before: Image, after: Image, now: datetime) -> Image:
         members=members,
         since=since,
         updated_at=before.updated_at if is_about_members else now,
+        ahead_bytes=None if after.claim is None else after.ahead_bytes,
         version=before.version + 1,
         last_failure=failure,
         broken_upload=broken,

@@ -15,8 +15,8 @@ from dataclasses import replace
 from imaged.core.broken_upload import begin_body
 from imaged.core.claim import Claim, require_claim
 from imaged.core.errors import ClaimLost, InvalidTransition
+from imaged.core.growth import ahead_at_begin, reserve
 from imaged.core.image import (
-    BrokenUpload,
     Change,
     ClaimedChange,
     Content,
@@ -47,7 +47,12 @@ def begin_upload(location: Location, announced_bytes: int | None = None) -> Clai
         status = _status_for_data(image, Event.UPLOAD_BEGAN)
         broken = begin_body(image.broken_upload, announced_bytes)
         return replace(
-            image, status=status, claim=claim, locations=(location,), broken_upload=broken
+            image,
+            status=status,
+            claim=claim,
+            ahead_bytes=ahead_at_begin(announced_bytes),
+            locations=(location,),
+            broken_upload=broken,
         )
 
     return change
@@ -66,7 +71,14 @@ def begin_staging(
             image = _unstaged(image)
         status = _status_for_data(image, Event.STAGING_BEGAN)
         broken = begin_body(image.broken_upload, announced_bytes)
-        return replace(image, status=status, claim=claim, staged=location, broken_upload=broken)
+        return replace(
+            image,
+            status=status,
+            claim=claim,
+            ahead_bytes=ahead_at_begin(announced_bytes),
+            staged=location,
+            broken_upload=broken,
+        )
 
     return change
 
@@ -90,30 +102,15 @@ def begin_attempt(image: Image, claim: Claim) -> Image:
     return replace(image, claim=claim, task=pick_up(image.task))
 
 
-def write_to(location: Location) -> ClaimedChange:
-    """Record the location of the bytes of an attempt. Bytes that it wrote before are released."""
+def write_to(location: Location, *, grows: bool = False) -> ClaimedChange:
+    """Record the location of the bytes of an attempt. Bytes that it wrote before are released.
 
-    def change(image: Image, claim: Claim) -> Image:
-        require_claim(image.claim, claim)
-        return replace(image, locations=(location,))
-
-    return change
-
-
-def reserve(size_bytes: int, received: BrokenUpload | None = None) -> ClaimedChange:
-    """Reserve more bytes, because the body is longer than its reservation.
-
-    ``received``: the record to keep if the body breaks off.
+    ``grows``: their number is unknown.
     """
 
     def change(image: Image, claim: Claim) -> Image:
         require_claim(image.claim, claim)
-        if received is not None:
-            image = replace(image, broken_upload=received)
-        if image.status is Status.UPLOADING and image.staged is not None:
-            return replace(image, staged=replace(image.staged, size_bytes=size_bytes))
-        (location,) = image.locations
-        return replace(image, locations=(replace(location, size_bytes=size_bytes),))
+        return replace(image, locations=(location,), ahead_bytes=0 if grows else None)
 
     return change
 

@@ -6,7 +6,7 @@ so long that its row was removed before its bytes arrived.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import timedelta
@@ -18,9 +18,9 @@ import structlog
 
 from imaged.core.access import Caller, permitted_claim
 from imaged.core.blob import image_id_of_key, make_key
-from imaged.core.block import Block, Blocks, TransferBudget
-from imaged.core.broken_upload import note_received, replacing, without_broken_upload
-from imaged.core.errors import CatalogError, QuotaExceeded
+from imaged.core.block import TransferBudget
+from imaged.core.broken_upload import replacing, without_broken_upload
+from imaged.core.errors import CatalogError
 from imaged.core.image import (
     BrokenUpload,
     ClaimedChange,
@@ -29,13 +29,12 @@ from imaged.core.image import (
     Location,
     unless_formats_changed,
 )
-from imaged.core.limits import MIB, require_announced
+from imaged.core.limits import require_announced
 from imaged.core.policy_rules import Rule
 from imaged.core.precondition import Precondition, claimed_on_condition
 from imaged.core.uploading import (
     begin_staging,
     begin_upload,
-    reserve,
     stage_data,
     store_data,
     write_to,
@@ -47,13 +46,12 @@ from imaged.ports.store import Stores
 from imaged.services.claimed import ClaimedImage, retry_until_available
 from imaged.services.claims import Claims
 from imaged.services.ingest_pipeline import IngestPipeline, IngestSettings, StoredSource
+from imaged.services.space import RESERVE_AHEAD_BYTES, SpaceQueue, SpaceReserver
 from imaged.services.stream_checks import gather_blocks
 from imaged.services.traffic import Traffic
 
 log = structlog.get_logger()
 
-RESERVE_AHEAD_BYTES = 64 * MIB  # reserved ahead of a body of unknown length
-RECEIVED_NOTE_SECONDS = 10  # interval of recording the received bytes, in case this process dies
 DOOM_SECONDS = 10  # how long a failed writer tries to leave its row
 
 FinishChange = Callable[[Content], ClaimedChange]
@@ -73,6 +71,7 @@ class Ingester:
     lanes: LaneFactory = ThreadLane
     slice_bytes: int = RESERVE_AHEAD_BYTES
     traffic: Traffic = field(default_factory=Traffic)
+    space: SpaceQueue = field(default_factory=SpaceQueue)
 
     async def upload(
         self,
@@ -137,22 +136,22 @@ class Ingester:
         """
         require_announced(announced_bytes, self.settings.max_size_bytes)
         with self.traffic.uploading():
-            async with self.reserve_location(work, store, announced_bytes or 0) as location:
+            async with self.reserve_location(work, store, announced_bytes) as location:
                 return await self._write_through(
                     work, location, body, announced_bytes, source=source
                 )
 
     @asynccontextmanager
     async def reserve_location(
-        self, work: ClaimedImage, store: str | None = None, size_bytes: int = 0
+        self, work: ClaimedImage, store: str | None = None, size_bytes: int | None = None
     ) -> AsyncIterator[Location]:
         """A location for the bytes of work in progress, with ``size_bytes`` reserved.
 
-        If the block fails, a row is left so that the bytes are deleted. Raises UnknownStore,
-        QuotaExceeded, ClaimLost.
+        ``size_bytes``: None if it is unknown. If the block fails, a row is left so that the bytes
+        are deleted. Raises UnknownStore, QuotaExceeded, ClaimLost.
         """
         location = self._locate(work.image.id, store, size_bytes)
-        await work.change(write_to(location))
+        await work.change(write_to(location, grows=size_bytes is None))
         async with self._doom_on_failure(location):
             yield location
 
@@ -172,6 +171,7 @@ class Ingester:
                 AsyncExitStack() as afterwards,
                 self.claims.on_image(image_id, begin) as work,
             ):
+                afterwards.callback(self.space.wake, work.image.owner)
                 await afterwards.enter_async_context(self._doom_on_failure(location))
                 before, judged = work.image.broken_upload, work.image.formats
                 content = await self._write_through(
@@ -221,55 +221,21 @@ class Ingester:
             pipeline.running(),
             aclosing(gather_blocks(body, self.budget, pipeline.unfinished)) as blocks,
             aclosing(pipeline.check(blocks)) as good_blocks,
-            aclosing(self._reserve_ahead(good_blocks, work, location, pipeline)) as paid_blocks,
+            aclosing(self._reserver.of(good_blocks, work, location, pipeline)) as paid_blocks,
         ):
             place = self.stores.pick(location.store)
             record = partial(self._note_upload, location.key)
             await place.put(location.key, paid_blocks, announced_bytes, record)
         return pipeline.content()
 
+    @property
+    def _reserver(self) -> SpaceReserver:
+        wait = self.settings.wait_for_space
+        return SpaceReserver(self.space, self.traffic, self.slice_bytes, wait)
+
     async def _note_upload(self, key: str, upload_id: str) -> None:
         """Record the store's own identifier of the write. Raises BlobGone, CatalogError."""
         await retry_until_available(partial(self.catalog.record_upload_id, key, upload_id))
-
-    async def _reserve_ahead(
-        self,
-        blocks: Blocks,
-        work: ClaimedImage,
-        location: Location,
-        pipeline: IngestPipeline,
-    ) -> AsyncGenerator[Block]:
-        """Reserve more for a body that exceeds its reservation, before its bytes are written.
-
-        The received bytes are recorded with it, and periodically, because this process may die.
-        """
-        received, reserved = 0, location.size_bytes
-        noted_at = anyio.current_time()
-        async for block in blocks:
-            received += block.size_bytes
-            self.traffic.received_bytes += block.size_bytes
-            if received > reserved:
-                if not reserved:  # all bytes of the first block of such a body are recorded
-                    await pipeline.catch_up()
-                reserved = await self._reserve(work, received, pipeline)
-                noted_at = anyio.current_time()
-            elif anyio.current_time() - noted_at >= RECEIVED_NOTE_SECONDS:
-                if remembered := pipeline.remembered:
-                    await work.change(note_received(remembered))
-                noted_at = anyio.current_time()
-            yield block
-            del block  # a reference would keep it alive while we wait for more
-
-    async def _reserve(
-        self, work: ClaimedImage, received_bytes: int, pipeline: IngestPipeline
-    ) -> int:
-        ahead = received_bytes + self.slice_bytes
-        try:
-            await work.change(reserve(ahead, pipeline.remembered))
-        except QuotaExceeded:  # the rest may be short enough
-            await work.change(reserve(received_bytes, pipeline.remembered))
-            return received_bytes
-        return ahead
 
     @asynccontextmanager
     async def _doom_on_failure(self, location: Location) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import anyio
 
@@ -40,6 +41,7 @@ class IngestSettings:
     hash_algorithm: str
     formats: FormatPolicy
     remembers_broken: bool  # whether a broken body is compared with the next one
+    wait_for_space: timedelta  # how long a body of unknown length waits for its next step
 
 
 @dataclass(frozen=True, slots=True)

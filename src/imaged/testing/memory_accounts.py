@@ -9,6 +9,8 @@ from dataclasses import replace
 from anyio.lowlevel import checkpoint
 
 from imaged.catalogs.project_limits import CatalogLimits
+from imaged.core.errors import QuotaExceeded
+from imaged.core.growth import GrowingUpload, growing_upload_of, may_wait
 from imaged.core.image import Image
 from imaged.core.quota import (
     NO_USAGE,
@@ -72,8 +74,17 @@ class MemoryAccounts:
         charged: dict[str, Account] = {}
         for owner, more in charges(before, after).items():
             account = self._account(owner)
-            charged[owner] = charge(account, more, self.limits.limits_of(account))
+            try:
+                charged[owner] = charge(account, more, self.limits.limits_of(account))
+            except QuotaExceeded as refused:
+                if mine := growing_upload_of(after):
+                    refused.may_fit_later = may_wait(mine, refused.resource, self._growing(owner))
+                raise
         self.accounts.update(charged)
+
+    def _growing(self, owner: str) -> list[GrowingUpload]:
+        images = [image for image in self.images.values() if image.owner == owner]
+        return [upload for image in images if (upload := growing_upload_of(image))]
 
     def _recount(self, owner: str) -> Recount:
         counted = Counter(NO_USAGE)

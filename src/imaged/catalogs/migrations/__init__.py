@@ -64,6 +64,7 @@ STEPS = (  # oldest first
     Step("0012", StepKind.EXPAND),
     Step("0013", StepKind.EXPAND),
     Step("0014", StepKind.EXPAND),
+    Step("0015", StepKind.EXPAND),
 )
 
 

@@ -199,7 +199,11 @@ class ClientVanished(ImagedError):
 
 
 class QuotaExceeded(ImagedError):
-    """A project has not enough left of a resource. ``resource``: total, staged, images, uploads."""
+    """A project has not enough left of a resource. ``resource``: total, staged, images, uploads.
+
+    ``may_fit_later``: whether another upload of unknown length may free what is missing, so that
+    this one waits (``core/growth.py``).
+    """
 
     http_status = 413
     remedy = (
@@ -224,3 +228,4 @@ class QuotaExceeded(ImagedError):
     ) -> None:
         super().__init__(project, resource, limit, unit, used, more, advice)
         self.resource = resource
+        self.may_fit_later = False
