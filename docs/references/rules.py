@@ -107,6 +107,10 @@ RULES: Mapping[str, tuple[str, tuple[Rule, ...]]] = {
             Rule("No limit is exceeded, and only growth is refused."),
             Rule("A limit of the project precedes the default."),
             Rule("An account that is wrong is corrected by counting the images."),
+            Rule("A body of unknown length waits for younger ones that hold space …"),
+            Rule("… and for older ones that have reserved more than they have received."),
+            Rule("If there are none, it gives up what it holds."),
+            Rule("Waiting for space has a timeout."),
         ),
     ),
     "tasks": (

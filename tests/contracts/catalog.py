@@ -11,6 +11,7 @@ import pytest
 
 from contracts.catalog_checksums import ChecksumsContract
 from contracts.catalog_clock import ClockContract
+from contracts.catalog_growth import GrowingUploadsContract
 from contracts.catalog_history import HistoryContract
 from contracts.catalog_images import ImagesContract
 from contracts.catalog_ledger import FindingContract, LedgerContract
@@ -51,6 +52,7 @@ class CatalogContract(
     RacesContract,
     QuotasContract,
     QuotaRacesContract,
+    GrowingUploadsContract,
     ClockContract,
 ):
     """Everything that ``ports/catalog.py`` promises."""
