@@ -18,9 +18,13 @@ from contracts.catalog_files import database_of, opened
 from contracts.catalog_plans import LAST_TASK, LISTS, MEMBER
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.deletion import delete
+from imaged.core.errors import QuotaExceeded
+from imaged.core.growth import reserve
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS, MIB
 from imaged.core.query import ImageQuery, TaskQuery
 from imaged.core.task import Progress, TaskStatus, cancel
+from imaged.core.uploading import begin_upload
+from support.quotas import limit_total
 from support.sample_images import draft, task
 
 pytestmark = pytest.mark.asyncio
@@ -145,6 +149,20 @@ async def test_changes_use_an_index(catalog: SqlCatalog) -> None:
 
     assert plans.scans() == []
     assert plans.steps
+
+
+async def test_a_refused_step_reads_claims_alone(catalog: SqlCatalog) -> None:
+    """Not the other images of the project, of which there may be many."""
+    claim = samples.new_claim()
+    await catalog.add_image(samples.queued("i"))
+    await samples.act(catalog, "i", claim, begin_upload(samples.place("i/1", 0)))
+    await limit_total(catalog, "a", 20)
+    plans = Plans(catalog)
+    with pytest.raises(QuotaExceeded):
+        await samples.act(catalog, "i", claim, reserve(100))
+
+    assert [step.split()[1] for step in plans.scans()] == ["claims"]
+    assert not [step for step in plans.steps if "images_owner" in step]
 
 
 TASK_LISTS = {

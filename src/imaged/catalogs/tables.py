@@ -257,9 +257,12 @@ claims = Table(
     Column("holder", TEXT, nullable=False),
     Column("lease", Duration, nullable=False),
     Column("until", Instant, nullable=False),
-    Column("ahead_bytes", BigInteger),  # of a body of unknown length
+    Column(  # of a body of unknown length
+        "ahead_bytes",
+        BigInteger,
+        CheckConstraint("ahead_bytes IS NULL OR ahead_bytes >= 0", name="ahead_bytes_possible"),
+    ),
     CheckConstraint("lease >= 0", name="lease_possible"),
-    CheckConstraint("ahead_bytes IS NULL OR ahead_bytes >= 0", name="ahead_bytes_possible"),
     # find_lapsed
     Index("claims_until", "until"),
 )
