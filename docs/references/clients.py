@@ -59,6 +59,11 @@ CLIENTS: Mapping[str, Client] = {
         "works, through Keystone: lists, shows, changes and shares images, if the service is named "
         "`glance` in the catalogue; it cannot upload",
     ),
+    "Rally": Client(
+        "rally 5.1.1 with rally-openstack 4.1.0",
+        "works, through Keystone: every scenario of `GlanceImages` but that which boots servers; "
+        "with users that are there, or with an admin, as whom it makes users",
+    ),
     "gophercloud": Client(
         "gophercloud 0.12.0",
         "works, through Keystone; without it, in programs that make a service client themselves, "
@@ -157,6 +162,18 @@ BEHAVIOURS = (
         "gophercloud 0.12.0, 2.14.0",
         "`openstack.AuthOptionsFromEnv` reads no `OS_USER_DOMAIN_ID`, no `OS_USER_DOMAIN_NAME`",
         "`OS_DOMAIN_ID` or `OS_DOMAIN_NAME` with the same value",
+    ),
+    Behaviour(
+        "rally-openstack 4.1.0",
+        "`rally task start` ends with 2 if a scenario failed, by its own fault too: with users who "
+        "are there, `user_choice_method: round_robin` is `KeyError: 'users'`",
+        "`random`, the default; `rally task detailed` has the errors",
+    ),
+    Behaviour(
+        "keystoneauth1 5.18.1",
+        "`max_version` without `min_version` finds no service; where the address in the catalogue "
+        "ends with `/v2`, `get_api_major_version` is 2.0: it does not ask the service",
+        "give both, or none; register the address without `/v2`",
     ),
 )
 
