@@ -27,6 +27,7 @@ class CommandLine:
     words: Sequence[str] = ()
     known: Collection[str] = ()
     given: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
     _processes: dict[str, ClientProcess] = field(default_factory=dict)
 
     async def help(self, arguments: str) -> str:
@@ -35,7 +36,7 @@ class CommandLine:
 
     async def try_to(self, user: User, arguments: str) -> Done:
         """Give a command as this user, which may be refused."""
-        self.given.add(max((one for one in self.known if arguments.startswith(one)), key=len))
+        self.given.add(self._command_of(arguments))
         return await self._give(user, [*self.words, *shlex.split(arguments)])
 
     async def run(self, user: User, arguments: str) -> str:
@@ -49,7 +50,11 @@ class CommandLine:
         """Give a command, which must be refused; how."""
         done = await self.try_to(user, arguments)
         assert done.code != 0, f"{arguments}: {done.output}"
+        self.refused.add(self._command_of(arguments))
         return done.errors
+
+    def _command_of(self, arguments: str) -> str:
+        return max((one for one in self.known if arguments.startswith(one)), key=len)
 
     async def _give(self, user: User, words: Sequence[str]) -> Done:
         if user.id not in self._processes:
