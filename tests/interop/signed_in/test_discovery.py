@@ -85,5 +85,5 @@ def versions_of(cloud: Cloud, path: str) -> Mapping[tuple[str | None, str | None
         found[lowest, highest] = data and data.api_version
         if data:
             assert data.url == f"{cloud.daemon.url}/v2/"
-            assert client.get("/images").json()["images"] == []
+            assert client.get(f"{data.url}images").json()["images"] == []
     return found
