@@ -21,10 +21,11 @@ from typing import Any
 import anyio
 from structlog.contextvars import get_contextvars
 
+from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.cli.serve import run_daemon
 from imaged.daemon import daemon
 from imaged.daemon.drivers import Drivers, open_drivers
-from imaged.ports.catalog import PlaceCatalog
+from imaged.ports.catalog import Catalog, PlaceCatalog
 
 COUNTED = "counted "
 
@@ -59,9 +60,11 @@ class CallCounter:
 
     def watch(self, driver: object) -> None:
         """Count all calls of a driver, except those that tell whether a place is the right one:
-        the first task makes them for all, which wait for it.
+        the first task makes them for all, which wait for it. Of the catalog only those of its
+        port, which call others.
         """
-        for name in {*dir(driver)} - {*vars(PlaceCatalog)}:
+        names = dir(Catalog) if isinstance(driver, SqlCatalog) else dir(driver)
+        for name in {*names} - {*vars(PlaceCatalog)}:
             if not name.startswith("_") and callable(call := getattr(driver, name)):
                 setattr(driver, name, self.counted(call))
 
@@ -103,7 +106,8 @@ class CallCounter:
             await self._count()
 
     async def _count(self) -> None:
-        task_id = str(get_contextvars().get("task_id"))  # the runner binds it for the log
+        bound = get_contextvars()  # the runner binds both for the log, and duties the id alone
+        task_id = str(bound["task_id"]) if "task_type" in bound else ""
         self.seen[task_id] += 1
         if task_id in self._plan and self.seen[task_id] == self._plan[task_id].number:
             with self._told.open("a") as file:
