@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -195,3 +198,18 @@ class TestPageCache:
             log.truncate(MIB)
         cache.check()
         assert not cache.is_in_memory
+
+    def test_a_look_keeps_the_locks_of_sqlite(self, path: Path) -> None:
+        """A closed descriptor of the file would drop them, for all of this process."""
+        path.write_bytes(b"x")
+        cache = PageCache(path)
+        with path.open("r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            cache.check()
+            cache.check()
+            attempt = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), 6)"  # EX | NB
+            done = subprocess.run(
+                [sys.executable, "-c", attempt, path], capture_output=True, check=False
+            )
+        cache.close()
+        assert b"BlockingIOError" in done.stderr

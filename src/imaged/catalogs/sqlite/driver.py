@@ -171,6 +171,7 @@ class SqliteDatabase:
             await to_thread.run_sync(self.listers.dispose)
         self.loop_reader.close()
         self.loop_lister.close()
+        self.page_cache.close()
 
     async def _may_read_here(self) -> bool:
         if self.page_cache.is_check_due():

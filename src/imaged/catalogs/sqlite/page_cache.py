@@ -31,10 +31,17 @@ _libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
 
 
 class PageCache:
-    """Knows whether a catalog was in memory a moment ago."""
+    """Knows whether a catalog was in memory a moment ago.
+
+    The file of the catalog is opened once, and stays open until ``close``: closing one of it
+    drops all locks that SQLite has on it in this process (POSIX); then another process would
+    remove the log as if it were the last one. SQLite locks nothing in the log itself.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._paths = (path, path.with_name(f"{path.name}-wal"))
+        self._path = path
+        self._log = path.with_name(f"{path.name}-wal")
+        self._descriptor: int | None = None
         self._checked_at = -VALID_SECONDS
         self.is_in_memory = False
 
@@ -48,7 +55,23 @@ class PageCache:
 
     def check(self) -> None:
         """Look again. Takes a few milliseconds for each gigabyte."""
-        self.is_in_memory = all(is_in_memory(path, MAX_BYTES) for path in self._paths)
+        self.is_in_memory = self._is_catalog_in_memory() and is_in_memory(self._log, MAX_BYTES)
+
+    def close(self) -> None:
+        """Call it after the last connection of this process was closed."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _is_catalog_in_memory(self) -> bool:
+        try:
+            if self._descriptor is None:
+                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            return _is_open_file_in_memory(self._descriptor, MAX_BYTES)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
 
 
 def is_in_memory(path: Path, max_bytes: int) -> bool:
@@ -59,14 +82,18 @@ def is_in_memory(path: Path, max_bytes: int) -> bool:
     """
     try:
         with path.open("rb") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            if size_bytes > max_bytes:
-                return False
-            return size_bytes == 0 or _all_pages_in_memory(file.fileno(), size_bytes)
+            return _is_open_file_in_memory(file.fileno(), max_bytes)
     except FileNotFoundError:
         return True
     except OSError:
         return False
+
+
+def _is_open_file_in_memory(descriptor: int, max_bytes: int) -> bool:
+    size_bytes = os.fstat(descriptor).st_size
+    if size_bytes > max_bytes:
+        return False
+    return size_bytes == 0 or _all_pages_in_memory(descriptor, size_bytes)
 
 
 def _all_pages_in_memory(descriptor: int, size_bytes: int) -> bool:
