@@ -27,6 +27,9 @@ _SAME_IN_IMAGES = (
     *("hidden", "min_ram_mib", "min_disk_gib", "tags", "properties", "status", "since"),
     *("deleted_from", "draft", "created_at", "updated_at", "version", "finished_by", "damage"),
 )
+#: Looking one up takes a tenth of the time of ``Status("active")``; each row of a list has two.
+_STATUSES: Mapping[str, Status] = {status.value: status for status in Status}
+_VISIBILITIES: Mapping[str, Visibility] = {one.value: one for one in Visibility}
 _SAME_IN_HISTORY = ("number", "at", "action", "details")
 _ACTOR_COLUMNS = tuple(attribute.name for attribute in fields(Actor))
 _MEMBER_COLUMNS = tuple(attribute.name for attribute in fields(Member))
@@ -68,13 +71,14 @@ def image_of(
     members: Mapping[str, Member] | None = None,
 ) -> Image:
     """The image of a row that also has its claim; its locations by position, its members by id."""
+    staged = places.get(STAGED)
     return Image(
         id=row.id,
         owner=row.owner,
         name=row.name,
         disk_format=row.disk_format,
         container_format=row.container_format,
-        visibility=Visibility(row.visibility),
+        visibility=_VISIBILITIES[row.visibility],
         protected=row.protected,
         hidden=row.hidden,
         min_ram_mib=row.min_ram_mib,
@@ -82,7 +86,7 @@ def image_of(
         tags=tuple(row.tags),
         properties=row.properties,
         members=members or {},
-        status=Status(row.status),
+        status=_STATUSES[row.status],
         since=row.since,
         deleted_from=None if row.deleted_from is None else Status(row.deleted_from),
         draft=row.draft,
@@ -90,9 +94,9 @@ def image_of(
         updated_at=row.updated_at,
         version=row.version,
         content=None if row.size_bytes is None else _content_of(row),
-        locations=tuple(places[at] for at in places if at != STAGED),
-        staged=places.get(STAGED),
-        staged_content=_staged_content_of(row, places.get(STAGED)),
+        locations=tuple([places[at] for at in places if at != STAGED]) if places else (),
+        staged=staged,
+        staged_content=None if staged is None else _staged_content_of(row, staged),
         claim=None if row.token is None else claim_of(row),
         ahead_bytes=row.ahead_bytes,
         finished_by=row.finished_by,
@@ -195,9 +199,9 @@ def _staged_values(image: Image) -> Values | None:
     }
 
 
-def _staged_content_of(row: AnyRow, staged: Location | None) -> Content | None:
+def _staged_content_of(row: AnyRow, staged: Location) -> Content | None:
     values = row.staged_content
-    if staged is None or values is None or values["key"] != staged.key:
+    if values is None or values["key"] != staged.key:
         return None
     return Content(
         staged.size_bytes, values["checksum"], values["hash_algorithm"], values["hash_value"]
