@@ -202,11 +202,13 @@ class TestPageCache:
     def test_a_look_keeps_the_locks_of_sqlite(self, path: Path) -> None:
         """A closed descriptor of the file would drop them, for all of this process."""
         path.write_bytes(b"x")
-        cache = PageCache(path)
+        cache, other = PageCache(path), PageCache(path)  # of two catalogs in one process
         with path.open("r+b") as file:
             fcntl.lockf(file, fcntl.LOCK_EX)
             cache.check()
+            other.check()
             cache.check()
+            other.close()
             attempt = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), 6)"  # EX | NB
             done = subprocess.run(
                 [sys.executable, "-c", attempt, path], capture_output=True, check=False

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import threading
 import time
 from pathlib import Path
+from typing import ClassVar
 
 from imaged.core.limits import GIB
 
@@ -33,15 +35,16 @@ _libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
 class PageCache:
     """Knows whether a catalog was in memory a moment ago.
 
-    The file of the catalog is opened once, and stays open until ``close``: closing one of it
-    drops all locks that SQLite has on it in this process (POSIX); then another process would
-    remove the log as if it were the last one. SQLite locks nothing in the log itself.
+    The file of the catalog is opened once in a process, and stays open until the last ``close``:
+    closing any descriptor of it drops all locks that SQLite has on it in this process (POSIX,
+    fcntl(2)); then another process would remove the log as if it were the last one. SQLite locks
+    nothing in the log itself.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._log = path.with_name(f"{path.name}-wal")
-        self._descriptor: int | None = None
+        self._file: _OpenFile | None = None
         self._checked_at = -VALID_SECONDS
         self.is_in_memory = False
 
@@ -58,20 +61,54 @@ class PageCache:
         self.is_in_memory = self._is_catalog_in_memory() and is_in_memory(self._log, MAX_BYTES)
 
     def close(self) -> None:
-        """Call it after the last connection of this process was closed."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Call it after the last connection of this catalog was closed."""
+        if self._file is not None:
+            self._file.release()
+            self._file = None
 
     def _is_catalog_in_memory(self) -> bool:
         try:
-            if self._descriptor is None:
-                self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            return _is_open_file_in_memory(self._descriptor, MAX_BYTES)
+            if self._file is None:
+                self._file = _OpenFile.acquire(self._path)
+            return _is_open_file_in_memory(self._file.descriptor, MAX_BYTES)
         except FileNotFoundError:
             return True
         except OSError:
             return False
+
+
+class _OpenFile:
+    """The only descriptor of a file that this module has in this process."""
+
+    _opened: ClassVar[dict[tuple[int, int], _OpenFile]] = {}  # by device and inode
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._users = 0
+
+    @classmethod
+    def acquire(cls, path: Path) -> _OpenFile:
+        """Open the file, unless it is open. Raises OSError."""
+        with cls._lock:
+            file = cls._opened.get(_identity(path.stat()))
+            if file is None:
+                file = cls(path)
+                cls._opened[_identity(os.fstat(file.descriptor))] = file
+            file._users += 1
+            return file
+
+    def release(self) -> None:
+        """Close the file if this was its last user."""
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                del self._opened[_identity(os.fstat(self.descriptor))]
+                os.close(self.descriptor)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def is_in_memory(path: Path, max_bytes: int) -> bool:
