@@ -18,6 +18,7 @@ LOWER_NICENESS = 5  # a third of the CPU share of niceness 0 under contention
 LOWEST_NICENESS = 19  # the lowest that Linux has
 AUTOGROUP = Path("/proc/self/autogroup")
 THREADS = Path("/proc/self/task")
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # inside a container, that of its control group
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SYSFS = Path("/sys")
 
@@ -72,6 +73,20 @@ def tune_malloc() -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_THRESHOLD, 32 * MIB)
     libc.mallopt(_M_TRIM_THRESHOLD, 256 * MIB)
+
+
+def usable_processors() -> int:
+    """How many processors this process may use: those it may run on, or fewer if its control group
+    may only have the time of fewer. At least 1.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+    except (OSError, ValueError):  # no control group of its own, or the first version of them
+        return allowed
+    if not quota.isdecimal():  # "max"
+        return allowed
+    return max(1, min(allowed, round(int(quota) / int(period))))
 
 
 def read_uptime() -> tuple[str, timedelta]:

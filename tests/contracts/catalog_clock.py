@@ -20,7 +20,7 @@ from imaged.core.summary import Instance
 from imaged.core.task import cancel, claim_task
 from imaged.core.uploading import begin_import
 from imaged.ports.catalog import Catalog
-from imaged.ports.image_catalog import LapsedClaim
+from imaged.ports.image_catalog import HeldClaim
 from support.sample_images import task
 
 A_YEAR = timedelta(days=365)
@@ -89,7 +89,7 @@ class ClockContract:
         await catalog.modify_task("t", lambda task: claim_task(task, alone))
         set_ahead(samples.NO_DELAY)
 
-        found = [LapsedClaim(image, "i"), LapsedClaim(alone, None, "t")]
+        found = [HeldClaim(image, "i"), HeldClaim(alone, None, "t")]
         assert list(await catalog.find_lapsed(samples.ALL)) == found
         assert list(await catalog.find_lapsed(1)) == found[:1]
         assert set(await catalog.renew_leases([image, alone])) == {image, alone}

@@ -22,7 +22,7 @@ from imaged.core.uploading import (
     store_data,
 )
 from imaged.ports.catalog import Catalog
-from imaged.ports.image_catalog import LapsedClaim
+from imaged.ports.image_catalog import HeldClaim
 from support.sample_images import attempt_at, task
 from support.waiting import until
 
@@ -231,7 +231,7 @@ class LeasesContract:
         await samples.add_saving(catalog, "i", claim)
 
         async def is_found() -> bool:
-            return list(await catalog.find_lapsed(samples.ALL)) == [LapsedClaim(claim, "i")]
+            return list(await catalog.find_lapsed(samples.ALL)) == [HeldClaim(claim, "i")]
 
         await until(is_found)
         assert [image.claim for image in await samples.all_images(catalog)] == [claim]

@@ -50,7 +50,7 @@ from imaged.core.task import (
     give_back_task,
 )
 from imaged.ports.catalog import Catalog
-from imaged.ports.image_catalog import LapsedClaim
+from imaged.ports.image_catalog import HeldClaim
 from support.quotas import used_bytes
 from support.sample_images import attempt_at, draft, task
 from support.waiting import until
@@ -199,7 +199,7 @@ class TasksContract:
         await catalog.renew_leases(claims)
 
         by_token = sorted(claims, key=lambda claim: claim.token)
-        expected = [LapsedClaim(claim, None, claims[claim]) for claim in by_token]
+        expected = [HeldClaim(claim, None, claims[claim]) for claim in by_token]
         assert list(await catalog.find_lapsed(ALL)) == expected
 
     async def test_leases_of_tasks_are_leases(self, catalog: Catalog) -> None:
@@ -210,7 +210,7 @@ class TasksContract:
         await pick_up(catalog, "t2", lapsing)
 
         assert set(await catalog.renew_leases([held, new_claim()])) == {held}
-        assert list(await catalog.find_lapsed(ALL)) == [LapsedClaim(lapsing, None, "t2")]
+        assert list(await catalog.find_lapsed(ALL)) == [HeldClaim(lapsing, None, "t2")]
         assert set(await catalog.list_attempts()) == {held.token, lapsing.token}
 
         lost = await catalog.modify_task("t2", give_back_task(lapsing, "lost", final=False))
@@ -233,9 +233,9 @@ class TasksContract:
         await pick_up(catalog, "t3", third)
 
         lapsed = [
-            LapsedClaim(first, None, "t1"),
-            LapsedClaim(second, "i"),
-            LapsedClaim(third, None, "t3"),
+            HeldClaim(first, None, "t1"),
+            HeldClaim(second, "i"),
+            HeldClaim(third, None, "t3"),
         ]
         assert list(await catalog.find_lapsed(ALL)) == lapsed
         assert list(await catalog.find_lapsed(2)) == lapsed[:2]

@@ -52,7 +52,7 @@ class Instance:
         return StatusReporter(
             SystemdNotifier({"NOTIFY_SOCKET": self.manager.address}),
             self.catalog,
-            self.traffic,
+            lambda: self.traffic,
             lambda: self.running,
             self.health,
             roles=("api", "scrubber", "tasks"),

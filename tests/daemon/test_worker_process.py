@@ -14,7 +14,8 @@ import pytest
 
 from imaged.config import Config, load
 from imaged.core.claim import InstanceId
-from imaged.daemon.worker_channel import Command, Report, Start, WorkerChannel, WorkerFailure
+from imaged.daemon.processes.channel import ChildChannel
+from imaged.daemon.processes.messages import ChildFailure, ChildMessage, Command, Report, Start
 from imaged.daemon.worker_process import WorkerProcess
 from support.command import Workspace
 
@@ -34,19 +35,19 @@ def config(workspace: Workspace) -> Config:
 
 
 @asynccontextmanager
-async def employed(wanted: str = version("imaged"), **times: Any) -> AsyncIterator[WorkerChannel]:
+async def employed(wanted: str = version("imaged"), **times: Any) -> AsyncIterator[ChildChannel]:
     """A worker in this process, which it leaves as it is; the daemon's end of the line. It is gone
     at the end.
     """
     ours, theirs = socket.socketpair()
     async with anyio.create_task_group() as tasks:
-        line = await WorkerChannel.from_socket(ours)
+        line = await ChildChannel.from_socket(ours)
         tasks.start_soon(WorkerProcess(wanted, lambda _: None, **times).run, theirs)
         yield line
         await line.close()
 
 
-async def last_news(line: WorkerChannel) -> Report | WorkerFailure | None:
+async def last_news(line: ChildChannel) -> ChildMessage | None:
     """Return the reports that the worker sent before it exited."""
     last = None
     while news := await line.next_report():
@@ -94,7 +95,7 @@ async def test_it_says_why_it_cannot_work(config: Config, workspace: Workspace) 
         await line.send_instruction(Start(config, HERE))
         last = await last_news(line)
 
-    assert isinstance(last, WorkerFailure)
+    assert isinstance(last, ChildFailure)
     assert str(workspace.images) in last.message
 
 
@@ -103,7 +104,7 @@ async def test_a_program_that_was_exchanged() -> None:
     async with employed(wanted="0.0.1") as line:
         last = await last_news(line)
 
-    assert last == WorkerFailure(
+    assert last == ChildFailure(
         f"imaged {version('imaged')} is installed, and the daemon that runs is still 0.0.1: "
         "restart it. Tasks wait until then."
     )

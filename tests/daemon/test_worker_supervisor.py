@@ -23,10 +23,10 @@ from imaged.config import load
 from imaged.core.claim import InstanceId
 from imaged.core.limits import MIB
 from imaged.core.retry_policy import RetryPolicy
-from imaged.daemon import worker_channel
-from imaged.daemon.worker_channel import Command, Reload, Start, WorkerChannel, WorkerFailure
+from imaged.daemon.processes.channel import ChildChannel, CoalescingQueue
+from imaged.daemon.processes.messages import ChildFailure, Command, Reload, Start
 from imaged.daemon.worker_supervisor import RESTARTS, WorkerSupervisor, WorkerTimeouts
-from imaged.metrics.worker_counters import WorkerCounters
+from imaged.metrics.child_counters import ChildCounters
 from imaged.ports.store import Stores
 from imaged.services.tasks.runner import TaskRunner
 from imaged.testing.memory_catalog import MemoryCatalog
@@ -39,8 +39,8 @@ from support.virtual_time import VirtualClock
 
 TESTS = Path(__file__).parents[1]
 PATIENCE_SECONDS = 20
-SHORT_MESSAGE = WorkerFailure("It has no key.")
-LONG_MESSAGE = WorkerFailure("x" * MIB)  # longer than the buffers of a socket
+SHORT_MESSAGE = ChildFailure("It has no key.")
+LONG_MESSAGE = ChildFailure("x" * MIB)  # longer than the buffers of a socket
 HOURLY = RetryPolicy(first_pause=timedelta(hours=1), longest_pause=timedelta(hours=1))
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(60)]
@@ -93,7 +93,7 @@ async def employer(
     await node.task_service.create(ADMIN, "verify", {"image_id": image.id})
     shop = WorkerSupervisor(
         node.runner,
-        WorkerCounters(),
+        ChildCounters(),
         InstanceId("here"),
         lambda: config,
         module="support.fake_worker",
@@ -174,7 +174,7 @@ async def test_a_worker_that_does_not_read(employer: Employer) -> None:
 async def test_a_message_that_is_not_read_in_time() -> None:
     """The channel is closed: what would follow a part of a message is no message."""
     ours, theirs = socket.socketpair()
-    channel = await WorkerChannel.from_socket(ours, send_seconds=0.05)
+    channel = await ChildChannel.from_socket(ours, send_seconds=0.05)
     sending = asyncio.create_task(channel.send_report(LONG_MESSAGE))
     try:
         await asyncio.wait({sending}, timeout=PATIENCE_SECONDS)
@@ -188,7 +188,7 @@ async def test_a_message_that_is_not_read_in_time() -> None:
 
 async def test_a_message_whose_sender_is_cancelled() -> None:
     """It is sent to its end, so that the next one begins where it should."""
-    channel, peer = [await WorkerChannel.from_socket(one) for one in socket.socketpair()]
+    channel, peer = [await ChildChannel.from_socket(one) for one in socket.socketpair()]
     received: list[object] = []
 
     async def cancel_and_read(sending: anyio.CancelScope) -> None:
@@ -210,7 +210,7 @@ async def test_a_message_whose_sender_is_cancelled() -> None:
 async def test_messages_that_a_worker_has_not_read_yet() -> None:
     """The queue keeps the latest instruction of each kind, in the order of arrival."""
     config = load(None)
-    queue, last = worker_channel.CoalescingQueue(), Reload(config.with_roles(("tasks",)))
+    queue, last = CoalescingQueue(), Reload(config.with_roles(("tasks",)))
     queue.put(Start(config, InstanceId("here")))
     for _ in range(1000):
         queue.put(Reload(config))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 from structlog.testing import capture_logs
 
+from imaged.server.connection_counts import LocalCounts
 from imaged.server.connections import (
     CHECK_INTERVAL_SECONDS,
     CloseReason,
@@ -53,14 +52,15 @@ def test_the_limit_of_connections() -> None:
 
 def test_closed_connections_are_forgotten() -> None:
     """Counts of addresses without connections are removed."""
-    connections = ConnectionTracker(FEW)
+    counts = LocalCounts()
+    connections = ConnectionTracker(FEW, counts=counts)
     for number in range(100):
         one = Seen()
         connections.admit(one, f"10.0.0.{number}")
         connections.remove(one)
         connections.remove(one)
 
-    assert (len(connections), connections._per_network) == (0, Counter())
+    assert (len(connections), counts) == (0, LocalCounts())
 
 
 def test_a_look_comes_once_in_a_while() -> None:

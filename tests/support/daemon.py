@@ -22,6 +22,9 @@ from support.waiting import until
 #: Beginnings of the names of variables that imaged reads.
 _CONFIGURING = ("IMAGED_", "OS_", "XDG_CONFIG_")
 
+#: How many processes answer; tests of several say so themselves.
+PROCESSES = int(os.environ.get("IMAGED_TEST_PROCESSES", "1"))
+
 #: Leases so short that a test can wait for them.
 FAST_SETTINGS: Mapping[str, Mapping[str, object]] = {
     "auth": {"method": "none"},
@@ -78,7 +81,7 @@ class Daemon:
     def configure(self, **changes: Mapping[str, object]) -> None:
         """Write the configuration; ``changes`` are sections whose keys are replaced."""
         sections: dict[str, dict[str, object]] = {
-            "api": {"bind": [f"127.0.0.1:{self.port}"]},
+            "api": {"bind": [f"127.0.0.1:{self.port}"], "processes": PROCESSES},
             "tasks": {"key_file": str(self.folder / "task.key")},
             "conversion": {"scratch": str(self.scratch), "min_free": "0"},
         }
@@ -123,14 +126,14 @@ class Daemon:
             await until(is_ready, "the daemon is not ready")
 
     async def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal, wait for the end, and return the exit code. SIGKILL is for its worker,
-        too, as a power cut would be.
+        """Send a signal, wait for the end, and return the exit code. SIGKILL is for its other
+        processes, too, as a power cut would be.
         """
         if self.process is None:
             return 0
         process, self.process = self.process, None
         if process.poll() is None:
-            workers = children_of(process.pid) if how is signal.SIGKILL else []
+            workers = descendants_of(process.pid) if how is signal.SIGKILL else []
             process.send_signal(how)
             for worker in workers:
                 with suppress(ProcessLookupError):
@@ -172,10 +175,10 @@ class Daemon:
         await until(is_told, f"{event} is not told", 60)
 
     def peak_memory_mib(self) -> float:
-        """The most memory that this life of it ever had, and that of its worker."""
+        """The most memory that this life of it ever had, and that of its other processes."""
         assert self.process is not None
         pid = self.process.pid
-        return sum(_peak_kib(one) for one in (pid, *children_of(pid))) / 1024
+        return sum(_peak_kib(one) for one in (pid, *descendants_of(pid))) / 1024
 
 
 def children_of(pid: int) -> list[int]:
@@ -185,6 +188,11 @@ def children_of(pid: int) -> list[int]:
         for thread in Path(f"/proc/{pid}/task").iterdir():
             found += [int(child) for child in (thread / "children").read_text().split()]
     return found
+
+
+def descendants_of(pid: int) -> list[int]:
+    """The processes that it has started, and those that these have."""
+    return [found for child in children_of(pid) for found in (child, *descendants_of(child))]
 
 
 def _peak_kib(pid: int) -> int:

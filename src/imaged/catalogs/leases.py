@@ -29,10 +29,10 @@ from imaged.catalogs import dialects, rows
 from imaged.catalogs.dialects import Instant, minus_duration
 from imaged.catalogs.tables import claims
 from imaged.catalogs.task_tables import tasks
-from imaged.core.claim import Claim
+from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import CLOCK_TOLERANCE
 from imaged.core.image import Image
-from imaged.ports.image_catalog import LapsedClaim
+from imaged.ports.image_catalog import HeldClaim
 
 _THESE: BindParameter[UUID] = bindparam("these", expanding=True)
 _THEN: BindParameter[datetime] = bindparam("until_then")
@@ -89,6 +89,19 @@ _LAPSED_TASKS = (
     .order_by(tasks.c.until, tasks.c.token)
     .limit(_MOST)
 )
+#: The table has only the claims of work in progress, so it is read as a whole.
+_HELD = (
+    select(claims)
+    .where(claims.c.holder == bindparam("holder"))
+    .order_by(claims.c.token)
+    .limit(_MOST)
+)
+_HELD_TASKS = (
+    select(tasks.c.id, tasks.c.token, tasks.c.holder, tasks.c.lease)
+    .where(tasks.c.token.is_not(None), tasks.c.holder == bindparam("holder"))
+    .order_by(tasks.c.token)
+    .limit(_MOST)
+)
 _ATTEMPTS = select(claims.c.token).union_all(
     select(tasks.c.token).where(tasks.c.token.is_not(None))
 )
@@ -123,7 +136,7 @@ def renew(db: Connection, held: Collection[Claim]) -> Collection[Claim]:
     return standing
 
 
-def find_lapsed(db: Connection, limit: int) -> Sequence[LapsedClaim]:
+def find_lapsed(db: Connection, limit: int) -> Sequence[HeldClaim]:
     """Read the claims whose leases expired, the longest first; then those dated too far ahead.
 
     Those that expired in the same instant come in the order of their tokens.
@@ -132,15 +145,23 @@ def find_lapsed(db: Connection, limit: int) -> Sequence[LapsedClaim]:
     over = {"now": now, "most": limit}
     ahead = {**over, "latest": now + CLOCK_TOLERANCE}
     found = [
-        (row.until, LapsedClaim(rows.claim_of(row), row.image_id))
+        (row.until, HeldClaim(rows.claim_of(row), row.image_id))
         for row in (*db.execute(_LAPSED, over), *db.execute(_AHEAD, ahead))
     ]
     found += [
-        (row.until, LapsedClaim(rows.claim_of(row), None, row.id))
+        (row.until, HeldClaim(rows.claim_of(row), None, row.id))
         for row in (*db.execute(_LAPSED_TASKS, over), *db.execute(_AHEAD_TASKS, ahead))
     ]
     found.sort(key=lambda pair: (pair[0], pair[1].claim.token))
     return [lapsed for _, lapsed in found[:limit]]
+
+
+def find_held(db: Connection, holder: InstanceId, limit: int) -> Sequence[HeldClaim]:
+    """Read the claims of one holder, in the order of their tokens."""
+    these = {"holder": holder, "most": limit}
+    found = [HeldClaim(rows.claim_of(row), row.image_id) for row in db.execute(_HELD, these)]
+    found += [HeldClaim(rows.claim_of(row), None, row.id) for row in db.execute(_HELD_TASKS, these)]
+    return sorted(found, key=lambda held: held.claim.token)[:limit]
 
 
 def list_attempts(db: Connection) -> Collection[UUID]:

@@ -30,13 +30,13 @@ from imaged.catalogs.sql_installation import SqlInstallation
 from imaged.catalogs.sql_outbox import SqlOutbox
 from imaged.core import ledger
 from imaged.core.blob import Blob
-from imaged.core.claim import Claim
+from imaged.core.claim import Claim, InstanceId
 from imaged.core.history import ImageHistory
 from imaged.core.image import Change, Image, Location
 from imaged.core.query import ImagePage, ImageQuery, TaskQuery
 from imaged.core.summary import Summary
 from imaged.core.task import Progress, Task, TaskChange
-from imaged.ports.image_catalog import LapsedClaim
+from imaged.ports.image_catalog import HeldClaim
 from imaged.ports.project_limits import ProjectLimits
 
 SHORT_PAGE = 50  # images: about a millisecond
@@ -244,9 +244,14 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
             return set()
         return await self.database.write(partial(leases.renew, held=claims))
 
-    async def find_lapsed(self, limit: int) -> Sequence[LapsedClaim]:
+    async def find_lapsed(self, limit: int) -> Sequence[HeldClaim]:
         """Claims whose leases expired, the longest first."""
         return await self.database.read(partial(leases.find_lapsed, limit=limit))
+
+    async def find_held(self, holder: InstanceId, limit: int) -> Sequence[HeldClaim]:
+        """The claims of one holder, by token."""
+        held = partial(leases.find_held, holder=holder, limit=limit)
+        return await self.database.read(held)
 
     async def list_attempts(self) -> Collection[UUID]:
         """The tokens of all claims."""

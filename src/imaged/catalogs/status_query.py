@@ -17,7 +17,7 @@ from imaged.catalogs.installation_tables import instances
 from imaged.catalogs.tables import blobs, claims, images
 from imaged.catalogs.task_tables import tasks
 from imaged.core.blob import BlobState
-from imaged.core.claim import InstanceId
+from imaged.core.claim import InstanceId, instance_of
 from imaged.core.lifecycle import RESTORE_EVENTS, Status
 from imaged.core.place_marker import warnings_of
 from imaged.core.summary import (
@@ -140,7 +140,7 @@ def _instances(db: Connection) -> Sequence[Instance]:
 
 def _held_images(db: Connection) -> Sequence[HeldImage]:
     return [
-        HeldImage(InstanceId(holder), image_id, Status(status), since, until)
+        HeldImage(instance_of(InstanceId(holder)), image_id, Status(status), since, until)
         for holder, image_id, status, since, until in db.execute(_HOLDINGS)
     ]
 
@@ -162,7 +162,7 @@ def _blob_usage(db: Connection) -> Sequence[BlobUsage]:
 
 def _held_tasks(db: Connection) -> Sequence[HeldTask]:
     return [
-        HeldTask(InstanceId(holder), task_id, name, owner, begun_at, until)
+        HeldTask(instance_of(InstanceId(holder)), task_id, name, owner, begun_at, until)
         for holder, task_id, name, owner, begun_at, until in db.execute(_TASK_HOLDINGS)
         if holder is not None and begun_at is not None
     ]

@@ -56,6 +56,7 @@ def run_daemon(
     from imaged.core.errors import ImagedError
     from imaged.daemon.daemon import Daemon
     from imaged.daemon.preflight import find_file_problems
+    from imaged.daemon.processes.forks import prepare_forks
     from imaged.daemon.systemd import SystemdNotifier
     from imaged.process import tune_malloc
     from imaged.server.listeners import ActivatedSockets
@@ -75,7 +76,8 @@ def run_daemon(
         configure_log(config.log.level, config.log.format)
         tune_malloc()
         faulthandler.enable()  # the stacks of threads when the watchdog ends a hang
-        daemon = Daemon(config, read_config, notifier, activated)
+        forks = prepare_forks(config)
+        daemon = Daemon(config, read_config, notifier, activated, forks)
         anyio.run(daemon.run, backend="asyncio", backend_options={"use_uvloop": True})
     except (ConfigInvalid, ImagedError) as error:
         notifier.status(status_of(error))  # systemctl status shows it after the end too

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from imaged.config.sections import Section, setting
@@ -15,7 +17,10 @@ from imaged.config.types import (
     WrongSetting,
 )
 from imaged.config.urls import Origin, PublicUrl
+from imaged.process import usable_processors
 
+MOST_AUTOMATIC_PROCESSES = 8  # more are seldom faster, as the catalog is shared
+MOST_PROCESSES = 64
 MIN_HEADER_BYTES = 4096  # less has no room for tokens
 
 
@@ -45,6 +50,12 @@ class ApiSection(Section):
         "",
         "The beginning of links in answers, for imaged behind a proxy; default: the "
         "request's own address.",
+    )
+    processes: PositiveInt | Literal["auto"] = setting(
+        1,
+        'How many processes answer requests: a number, or "auto": as many as this service may use '
+        "processors, at most 8. They share the addresses, the limits of connections and "
+        "uploads.transfer_budget. With 1, the main process answers.",
     )
     max_connections: PositiveInt = setting(
         2048,
@@ -106,11 +117,20 @@ class ApiSection(Section):
         default_factory=CorsSection, description="Which web pages may call the API."
     )
 
+    @property
+    def process_count(self) -> int:
+        """How many processes answer requests."""
+        if self.processes == "auto":
+            return min(usable_processors(), MOST_AUTOMATIC_PROCESSES)
+        return self.processes
+
     @model_validator(mode="after")
     def _require_positive_timeouts(self) -> ApiSection:
         for name in ("header_timeout", "min_rate_window", "idle_timeout"):
             if not getattr(self, name):
                 raise WrongSetting(name, "must be more than 0")
+        if self.processes != "auto" and self.processes > MOST_PROCESSES:
+            raise WrongSetting("processes", f"must be at most {MOST_PROCESSES}")
         if self.max_header_size < MIN_HEADER_BYTES:
             raise WrongSetting("max_header_size", "must be at least 4KiB")
         return self

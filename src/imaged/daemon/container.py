@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import anyio
-
 from imaged.config import Config
 from imaged.core.block import TransferBudget
 from imaged.core.claim import InstanceId
 from imaged.core.policy import DEFAULT_POLICY, Policy
-from imaged.core.summary import Instance, InstanceReport, RequestCounts
+from imaged.core.summary import Instance
 from imaged.daemon import settings
 from imaged.daemon.drivers import Drivers
 from imaged.daemon.fernet import FernetSecretBox
+from imaged.daemon.instance_report import InstanceReporter
 from imaged.daemon.task_types import TaskDependencies, build_registry, image_import, location_import
 from imaged.inspectors.oslo_inspector import OsloInspector
 from imaged.lanes import BackgroundLane
@@ -114,9 +113,7 @@ class ServiceContainer:
         self.duty_meter: Meter = ignore_measurement
         self.task_meter: Meter = ignore_measurement
         self.delivery_meter: Meter = ignore_measurement
-        self._request_counts: Callable[[], RequestCounts] = RequestCounts
         if instruments is not None:
-            self._request_counts = lambda: instruments.requests.counts
             self.traffic.meter = instruments.transfers
             self.duty_meter = instruments.duties
             self.task_meter = instruments.tasks
@@ -125,6 +122,12 @@ class ServiceContainer:
         self.database = drivers.database
         self.keystone = drivers.keystone
         self.health = Health(drivers.catalog, drivers.stores)
+        self.reconcile = build_reconcile(drivers, config)
+        self.reporter = InstanceReporter(self.health, self.reconcile)
+        if instruments is not None:
+            self.reporter.requests = lambda: instruments.requests.counts
+        if drivers.keystone is not None:
+            self.reporter.failing_parts.append(drivers.keystone.failing_part_seconds)
         self.images = build_images(catalog, config)
         self.members = Members(catalog, settings.member_settings(config))
         self.claims = Claims(
@@ -135,7 +138,7 @@ class ServiceContainer:
             Instance(self.instance, version("imaged"), config.daemon.roles),
             config.claims.lease,
             lambda: self.troubles,
-            self.report,
+            self.reporter.report,
         )
         self.clock = build_clock_guard(catalog, config)
         self.reclaimer = LeaseReclaimer(
@@ -147,7 +150,6 @@ class ServiceContainer:
             remember_broken=config.uploads.remember_broken,
         )
         self.scrubber = build_scrubber(drivers, config, self.clock)
-        self.reconcile = build_reconcile(drivers, config)
         self.accounts = AccountReconciler(catalog)
         self.limits = drivers.limits
         self.usage = ProjectUsage(catalog, self.limits)
@@ -221,7 +223,10 @@ class ServiceContainer:
         self.sweeper = LeftoverCleaner(
             drivers.catalog, dependencies.scratch, [*drivers.destinations.values()]
         )
-        self.health.degraded_parts = lambda: [*self.sweeper.troubles, *self._failing_keystone()]
+        self.health.degraded_parts = lambda: [
+            *self.sweeper.troubles,
+            *self.reporter.failing_part_seconds(),
+        ]
         self.imports = ImageImportService(self.task_service, image_import(services))
         self.locations = LocationImportService(self.task_service, location_import(services))
 
@@ -245,30 +250,8 @@ class ServiceContainer:
         """Problems of this instance, as sentences for an operator; usually empty."""
         put_off = [trouble for one in self.postponed for trouble in one.troubles]
         places = [f"{place}: {why}" for place, why in self.sweeper.troubles.items()]
-        return [*self.clock.troubles, *places, *put_off, *self.delivery.troubles]
-
-    def report(self) -> InstanceReport:
-        """What the catalog cannot count, for ``imaged status``."""
-        now, found = anyio.current_time(), self.reconcile.last
-
-        def ago(at: float | None) -> float | None:
-            return None if at is None else round(now - at, 3)
-
-        return InstanceReport(
-            spaces=self.health.spaces,
-            failing_part_seconds={
-                **self.health.failing_part_seconds(),
-                **self._failing_keystone(),
-            },
-            reconciled_ago_seconds=ago(self.reconcile.last_at),
-            missing_blobs=0 if found is None else len(found.missing),
-            reloaded_ago_seconds=ago(self.health.reloaded_at),
-            is_reload_rejected=self.health.is_reload_rejected,
-            requests=self._request_counts(),
-        )
-
-    def _failing_keystone(self) -> Mapping[str, float]:
-        return {} if self.keystone is None else self.keystone.failing_part_seconds()
+        of_others = [*self.delivery.troubles, *self.reporter.children_troubles()]
+        return [*self.clock.troubles, *places, *put_off, *of_others]
 
     def apply(self, config: Config, policy: Policy) -> None:
         """Apply the reloadable settings, and these rules."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
@@ -24,19 +24,23 @@ from imaged.config.schema_file import read_schema
 from imaged.core.errors import ImagedError
 from imaged.core.image_schema import ImageSchema
 from imaged.core.policy import Policy
+from imaged.core.summary import RequestCounts
 from imaged.daemon.background_jobs import BackgroundJobs
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import build_receiver, open_drivers
 from imaged.daemon.keystone import reload_secrets
 from imaged.daemon.metrics_endpoint import MetricsEndpoint
-from imaged.daemon.settings import connection_settings
+from imaged.daemon.processes.activity import activity_of
+from imaged.daemon.processes.answering import Answering, OwnServer
+from imaged.daemon.processes.forks import Forks
+from imaged.daemon.processes.messages import Activity
+from imaged.daemon.processes.supervisor import AnsweringProcesses
 from imaged.daemon.systemd import StatusReporter, SystemdNotifier, run_watchdog
-from imaged.daemon.web_app import API_HOOKS, WebApp, api_listeners
+from imaged.daemon.web_app import api_listeners
 from imaged.daemon.worker_supervisor import WorkerSupervisor
 from imaged.ports.event_receiver import EventReceiver
 from imaged.process import lowest_priority
 from imaged.server.listeners import ActivatedSockets, listener_address
-from imaged.server.server import HttpServer
 from imaged.services.periodic import run_periodically
 from imaged.services.tasks.runner import TaskRunner
 from imaged.telemetry import configure_log
@@ -53,15 +57,17 @@ class Daemon:
         read_config: Callable[[], Config],
         notifier: SystemdNotifier,
         activated: ActivatedSockets,
+        forks: Forks | None = None,
     ) -> None:
+        self._forks = forks
         self._config = config
         self._read_config = read_config
         self._notifier = notifier
         self._activated_sockets = activated
         self._stop = anyio.Event()
         self._metrics_endpoint = MetricsEndpoint(config)
-        self._web_app: WebApp | None = None
-        self._server: HttpServer | None = None
+        self._answering: Answering | None = None
+        self._failure: ImagedError | None = None
 
     async def run(self) -> None:
         """Run until a signal stops the daemon. Raises ImagedError if it cannot start."""
@@ -71,39 +77,42 @@ class Daemon:
                 drivers, self._config, instruments, policy=read_policy(self._config)
             )
             self._use_schema(read_schema(self._config))
-            self._metrics_endpoint.attach(drivers, self._services)
+            self._metrics_endpoint.attach(drivers, self._services, has_budget=self._forks is None)
             self._task_runner = self._choose_task_runner()
             receiver = self._build_receiver(self._config)
             self._services.delivery.replace_receiver(receiver)
             self._background_jobs = BackgroundJobs(self._services, lambda: self._config)
+            self._answering = self._choose_answering()
             self._status_reporter = StatusReporter(
                 self._notifier,
                 drivers.catalog,
-                self._services.traffic,
-                lambda: self._task_runner.running,
+                self._transfers,
+                self._running_tasks,
                 self._services.health,
                 roles=self._config.daemon.roles,
                 next_scrub=lambda: self._background_jobs.next_in("scrubber"),
             )
-            if "api" in self._config.daemon.roles:
-                self._web_app = WebApp(self._services, self._config, self._metrics_endpoint)
             with self._listening() as listeners, self._metrics_endpoint.open_listeners():
                 async with anyio.create_task_group() as tasks:
                     await tasks.start(self._receive_signals)
                     self._start_heartbeats(tasks)
                     tasks.start_soon(self._metrics_endpoint.run)
                     self._start_background_jobs(tasks)
-                    await self._start_server(tasks, listeners)
-                    if self._config.daemon.is_worker_only:
-                        lowest_priority()
-                    self._log_start(listeners)
-                    self._status_reporter.start(tasks)
-                    tasks.start_soon(run_watchdog, self._notifier, drivers)
+                    await self._start_answering(tasks, listeners)
+                    if self._failure is None:
+                        if self._config.daemon.is_worker_only:
+                            lowest_priority()
+                        self._log_start(listeners)
+                        self._status_reporter.start(tasks)
+                        checks = [] if self._answering is None else [self._answering.check]
+                        tasks.start_soon(run_watchdog, self._notifier, drivers, checks)
                     await self._stop.wait()
                     await self._drain()
                     tasks.cancel_scope.cancel()
             await self._services.heartbeat.stop()
         log.info("daemon.stopped")
+        if self._failure is not None:
+            raise self._failure
 
     def _build_receiver(self, config: Config) -> EventReceiver | None:
         """Raises WebhookSecretsInvalid, CertificatesRefused."""
@@ -118,12 +127,36 @@ class Daemon:
         worker_supervisor = WorkerSupervisor(
             runner, worker_counters, instance, lambda: self._config
         )
-        self._metrics_endpoint.track_worker(worker_supervisor)
+        self._metrics_endpoint.track_worker(worker_supervisor.refresh)
         return worker_supervisor
+
+    def _choose_answering(self) -> Answering | None:
+        """Answer requests here, or in processes of their own."""
+        if "api" not in self._config.daemon.roles:
+            return None
+        services, metrics = self._services, self._metrics_endpoint
+        if self._forks is None:
+            return OwnServer(services, self._config, metrics)
+        return AnsweringProcesses(self._forks, services, lambda: self._config, metrics, self._fail)
+
+    def _fail(self, error: ImagedError) -> None:
+        """Stop, because the service cannot go on."""
+        self._failure = self._failure or error
+        self._stop.set()
+
+    def _transfers(self) -> Activity:
+        """What this instance transfers, beside its tasks' process."""
+        if self._answering is None:
+            return activity_of(self._services.traffic, RequestCounts(), 0)
+        return self._answering.activity
+
+    def _running_tasks(self) -> Collection[str]:
+        elsewhere = () if self._answering is None else self._answering.running
+        return [*self._task_runner.running, *elsewhere]
 
     @contextmanager
     def _listening(self) -> Iterator[list[socket.socket]]:
-        if self._web_app is None:
+        if self._answering is None:
             self._activated_sockets.require_known(())
             yield []
             return
@@ -145,13 +178,12 @@ class Daemon:
         if "tasks" in self._config.daemon.roles:
             tasks.start_soon(self._task_runner.serve)
 
-    async def _start_server(self, tasks: TaskGroup, listeners: list[socket.socket]) -> None:
-        if self._web_app:
-            settings = connection_settings(self._config)
-            self._server = HttpServer(self._web_app.app, settings, API_HOOKS)
-            self._metrics_endpoint.track_server(self._server)
-            tasks.start_soon(self._server.serve, listeners)
-            await self._server.ready.wait()
+    async def _start_answering(self, tasks: TaskGroup, listeners: list[socket.socket]) -> None:
+        if self._answering is not None:
+            try:
+                await self._answering.start(tasks, listeners)
+            except ImagedError as error:
+                self._fail(error)
 
     def _log_start(self, listeners: list[socket.socket]) -> None:
         log.info(
@@ -170,8 +202,8 @@ class Daemon:
             async for which in received:
                 if not self._stop.is_set():
                     self._handle_signal(which)
-                elif self._server is not None and which != signal.SIGHUP:
-                    self._server.stop_now()
+                elif self._answering is not None and which != signal.SIGHUP:
+                    self._answering.stop_now()
 
     def _handle_signal(self, which: signal.Signals) -> None:
         if which == signal.SIGHUP:
@@ -186,8 +218,8 @@ class Daemon:
             changes = compare_configs(self._config, self._read_config())
             policy, schema = read_policy(changes.config), read_schema(changes.config)
             receiver = self._build_receiver(changes.config)
-            if self._web_app:
-                self._web_app.apply(changes.config, policy)
+            if self._answering is not None:
+                self._answering.prepare(changes.config, policy)
             self._metrics_endpoint.apply(changes.config)
             reload_secrets(self._services.limits, changes.config)
         except (ConfigInvalid, ImagedError) as error:
@@ -207,8 +239,8 @@ class Daemon:
         self._use_schema(schema)
         if isinstance(self._task_runner, WorkerSupervisor):
             self._task_runner.reload()
-        if self._server:
-            self._server.connections.settings = connection_settings(self._config)
+        if self._answering is not None:
+            self._answering.apply(self._config)
         configure_log(self._config.log.level, self._config.log.format)
         log.info("config.reloaded", changes=changes.applied)
         if changes.restart_needed:
@@ -222,13 +254,11 @@ class Daemon:
     async def _drain(self) -> None:
         """Start no new work; wait up to ``drain_timeout`` for work in progress."""
         timeout = self._config.daemon.drain_timeout
-        in_flight = 0 if self._server is None else self._server.in_flight
+        in_flight = self._transfers().requests_in_flight
         log.info("daemon.stopping", in_flight=in_flight, drain_timeout_s=timeout.total_seconds())
         self._status_reporter.draining(timeout)
         self._background_jobs.stop()
         self._task_runner.stop_claiming()
-        if self._web_app and self._server:
-            self._web_app.set_draining()
-            self._server.drain(timeout)
-            await self._server.drained.wait()
-            await self._services.sent_downloads.close()
+        self._services.health.draining = True
+        if self._answering is not None:
+            await self._answering.drain()

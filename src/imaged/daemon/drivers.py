@@ -73,27 +73,27 @@ class Drivers:
 
 @asynccontextmanager
 async def open_drivers(
-    config: Config, instruments: Instruments | None = None, *, is_worker: bool = False
+    config: Config, instruments: Instruments | None = None, *, is_child: bool = False
 ) -> AsyncIterator[Drivers]:
     """Open the catalog and the stores, and check that they work and belong together.
 
-    With ``instruments``, both are measured. ``is_worker``: for the worker of a daemon. It opens
-    without stores that fail, and its daemon logs the outages of the catalog.
+    With ``instruments``, both are measured. ``is_child``: for a process that a daemon starts. It
+    opens without stores that fail, and its daemon logs the outages of the catalog.
 
     Raises StoreError, WrongPlace, ExportError and CatalogError with a remedy.
     """
     meter_store = None if instruments is None else partial(_measure_store, instruments)
     async with (
-        _open_keystone(config, None if is_worker else instruments) as keystone,
+        _open_keystone(config, instruments) as keystone,
         build_stores(config.stores, lane_factory(config)) as built,
         open_destinations(config.exports) as destinations,
-        open_catalog(config, instruments, logs_outages=not is_worker) as catalog,
+        open_catalog(config, instruments, logs_outages=not is_child) as catalog,
     ):
         places = PlaceRegistry(catalog)
         yield Drivers(
             catalog,
             await open_stores(
-                config.stores, built, places, meter_store, allow_unavailable=is_worker
+                config.stores, built, places, meter_store, allow_unavailable=is_child
             ),
             catalog.database,
             {

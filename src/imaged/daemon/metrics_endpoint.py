@@ -6,12 +6,13 @@ An instance without the API role, for example a scrubber, serves it on separate 
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import anyio
 from starlette.types import ASGIApp
@@ -29,16 +30,19 @@ from imaged.daemon.drivers import Drivers
 from imaged.daemon.process_counters import read_counters
 from imaged.daemon.settings import connection_settings
 from imaged.daemon.web_app import API_HOOKS
-from imaged.daemon.worker_supervisor import WorkerSupervisor
+from imaged.metrics.child_counters import ChildCounters
 from imaged.metrics.counters import Counters
 from imaged.metrics.instruments import ExpositionWriter, Instruments
 from imaged.metrics.state_collector import StateCollector
 from imaged.metrics.state_gauges import StateSnapshot
-from imaged.metrics.worker_counters import WorkerCounters
-from imaged.server.connections import CloseReason
 from imaged.server.listeners import open_listeners
 from imaged.server.server import HttpServer
 from imaged.server.settings import Address, TcpAddress, UnixAddress
+
+REFRESH_SECONDS = 0.5  # how long a page waits for the latest counts of other processes
+
+#: Waits for the latest counts of a process, for so many seconds at most.
+Refresh = Callable[[float], Coroutine[Any, Any, None]]
 
 
 class MetricsEndpoint:
@@ -51,13 +55,18 @@ class MetricsEndpoint:
         )
         self.instruments.register_instance_metrics(version("imaged"))
         self._show_settings(config)
-        self.worker_counters = WorkerCounters()  # of this instance's worker process
+        self.worker_counters = ChildCounters()  # of this instance's worker process
+        self._children = [self.worker_counters]
+        self._refreshes: list[Refresh] = []
         self._token = _read_token(config)
         self._server: HttpServer | None = None  # the API's
-        self._worker_supervisor: WorkerSupervisor | None = None
 
-    def attach(self, drivers: Drivers, services: ServiceContainer) -> None:
-        """Connect the instruments with the open drivers and the services."""
+    def attach(
+        self, drivers: Drivers, services: ServiceContainer, *, has_budget: bool = True
+    ) -> None:
+        """Connect the instruments with the open drivers and the services. ``has_budget``: whether
+        transfers pass through this process.
+        """
         types = services.task_service.registry.names
         self.instruments.tasks.register_types(types)
         backups = self._config.backup.folder
@@ -69,14 +78,17 @@ class MetricsEndpoint:
             types,
             last_backup=None if backups is None else partial(time_of_newest_backup, backups),
         )
-        self.instruments.register_counters(
-            lambda: self._with_connections(read_counters(drivers, services))
-        )
-        pages = ExpositionWriter(
-            self.instruments.registry, self._collect_state, self.worker_counters
-        )
+
+        def counters() -> Counters:
+            found = read_counters(drivers, services, self._server)
+            return found if has_budget else replace(found, budget_bytes=0)
+
+        self.instruments.register_counters(counters)
+        self.write_page = ExpositionWriter(
+            self.instruments.registry, self._collect_state, self._children
+        ).write
         self._metrics = MetricsHandler(
-            pages.write, self._token, allowed_names(self._own_addresses())
+            self.write_page, self._token, allowed_names(self._own_addresses())
         )
 
     def apply(self, config: Config) -> None:
@@ -100,9 +112,14 @@ class MetricsEndpoint:
         """Count the connections of the API's server."""
         self._server = server
 
-    def track_worker(self, worker_supervisor: WorkerSupervisor) -> None:
+    def track_worker(self, refresh: Refresh) -> None:
         """Ask for the worker's latest counts before each page."""
-        self._worker_supervisor = worker_supervisor
+        self._refreshes.append(refresh)
+
+    def track_children(self, counters: Sequence[ChildCounters], refresh: Refresh) -> None:
+        """The same for other processes, whose counts are added."""
+        self._children += counters
+        self._refreshes.append(refresh)
 
     @contextmanager
     def open_listeners(self) -> Iterator[None]:
@@ -138,18 +155,10 @@ class MetricsEndpoint:
         return [address for address in bind if isinstance(address, TcpAddress | UnixAddress)]
 
     async def _collect_state(self) -> StateSnapshot:
-        if self._worker_supervisor is not None:
-            await self._worker_supervisor.refresh()
+        async with anyio.create_task_group() as tasks:
+            for refresh in self._refreshes:
+                tasks.start_soon(refresh, REFRESH_SECONDS)
         return await self._state_collector.collect()
-
-    def _with_connections(self, counters: Counters) -> Counters:
-        ended = dict.fromkeys(map(str, CloseReason), 0)
-        if self._server is None:
-            return replace(counters, connections_ended=ended)
-        connections = self._server.connections
-        return replace(
-            counters, connections=len(connections), connections_ended=ended | connections.ended
-        )
 
 
 def allowed_names(addresses: Collection[Address]) -> AllowedHosts | None:

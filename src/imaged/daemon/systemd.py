@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, MutableMa
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -29,7 +30,7 @@ from imaged.core.lifecycle import Status
 from imaged.daemon.drivers import Drivers
 from imaged.ports.catalog import StatusCatalog
 from imaged.services.health import Health
-from imaged.services.traffic import Rate, Traffic
+from imaged.services.traffic import Rate
 from imaged.units import MICROSECOND, approximate_size, pluralize, short_duration
 
 NOTIFY_TIMEOUT_SECONDS = 1.0  # if systemd does not read
@@ -107,14 +108,40 @@ class Activity:
     next_scrub: timedelta | None = None  # 0: now
 
 
+class Transfers(Protocol):
+    """The transfers of an instance; totals only grow."""
+
+    @property
+    def uploads_in_flight(self) -> int:
+        """Bodies being written to a store."""
+        ...
+
+    @property
+    def downloads_in_flight(self) -> int:
+        """Bodies being sent."""
+        ...
+
+    @property
+    def received_bytes(self) -> int:
+        """The bytes of all uploads so far."""
+        ...
+
+    @property
+    def sent_bytes(self) -> int:
+        """The bytes of all downloads so far."""
+        ...
+
+
 class StatusReporter:
-    """Sends status reports. ``running``: returns the ids of this instance's running tasks."""
+    """Sends status reports. ``transfers``, ``running``: return this instance's transfers, and the
+    ids of its running tasks.
+    """
 
     def __init__(
         self,
         notifier: SystemdNotifier,
         catalog: StatusCatalog,
-        traffic: Traffic,
+        transfers: Callable[[], Transfers],
         running: Callable[[], Collection[str]],
         health: Health,
         *,
@@ -123,7 +150,7 @@ class StatusReporter:
     ) -> None:
         self._notifier = notifier
         self._catalog = catalog
-        self._traffic = traffic
+        self._counts = transfers
         self._running = running
         self._answers = "api" in roles
         self._works = "tasks" in roles
@@ -182,7 +209,7 @@ class StatusReporter:
         )
 
     def _transfers(self) -> Activity:
-        traffic, now = self._traffic, anyio.current_time()
+        traffic, now = self._counts(), anyio.current_time()
         return Activity(
             uploads=traffic.uploads_in_flight if self._answers else None,
             received_bytes_per_second=self._received.per_second(traffic.received_bytes, now),
@@ -243,12 +270,15 @@ def _transfers(count: int, what: str, bytes_per_second: float) -> str:
     return pluralize(count, what) + speed
 
 
-async def run_watchdog(notifier: SystemdNotifier, drivers: Drivers) -> None:
+async def run_watchdog(
+    notifier: SystemdNotifier, drivers: Drivers, more_checks: Sequence[HealthCheck] = ()
+) -> None:
     """Feed the watchdog twice per interval until cancelled; return at once without a watchdog."""
     if notifier.watchdog is None:
         return
     half = notifier.watchdog / 2
-    checks = [drivers.catalog.check, *(store.check for store in drivers.stores.by_name.values())]
+    stores = [store.check for store in drivers.stores.by_name.values()]
+    checks: list[HealthCheck] = [drivers.catalog.check, *stores, *more_checks]
     while True:
         next_at = anyio.current_time() + half.total_seconds()
         if await all_respond(checks, half):

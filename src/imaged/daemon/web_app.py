@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from starlette.datastructures import Headers
@@ -37,8 +37,9 @@ from imaged.server.listeners import (
 )
 from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
-if TYPE_CHECKING:  # it uses API_HOOKS
-    from imaged.daemon.metrics_endpoint import MetricsEndpoint
+if TYPE_CHECKING:
+    from imaged.api.monitoring import MetricsHandler
+    from imaged.metrics.instruments import Instruments
 
 _OPEN_TO_NETWORK = (
     "A socket that systemd passed can be reached from the network, and auth.method is none: every "
@@ -65,6 +66,21 @@ API_HOOKS = ServerHooks(
 )
 
 
+class RequestMetrics(Protocol):
+    """What measures the requests of an application, and serves metrics beside it."""
+
+    instruments: Instruments
+
+    @property
+    def for_api(self) -> MetricsHandler | None:
+        """The handler for the API's own addresses; None if they do not serve metrics."""
+        ...
+
+    def wrap(self, app: ASGIApp) -> ASGIApp:
+        """Return the application with its requests counted."""
+        ...
+
+
 class WebApp:
     """Owns the API's application and its authenticator. Raises TokenFileInvalid."""
 
@@ -72,7 +88,7 @@ class WebApp:
         self,
         services: ServiceContainer,
         config: Config,
-        metrics_endpoint: MetricsEndpoint | None = None,
+        metrics_endpoint: RequestMetrics | None = None,
     ) -> None:
         self._health = services.health
         self._keystone = services.keystone

@@ -27,16 +27,10 @@ from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import open_drivers
 from imaged.daemon.keystone import reload_secrets
 from imaged.daemon.process_counters import read_counters
-from imaged.daemon.worker_channel import (
-    Command,
-    Reload,
-    Report,
-    Start,
-    WorkerChannel,
-    WorkerFailure,
-)
+from imaged.daemon.processes.channel import ChildChannel
+from imaged.daemon.processes.messages import ChildFailure, Command, Reload, Report, Start
+from imaged.metrics.child_counters import nonzero_samples
 from imaged.metrics.instruments import Instruments
-from imaged.metrics.worker_counters import nonzero_samples
 from imaged.process import lower_priority, tune_malloc
 from imaged.services.periodic import Wakeup
 from imaged.telemetry import configure_log
@@ -90,14 +84,14 @@ class WorkerProcess:
 
     async def run(self, end: socket.socket) -> None:
         """Run tasks until the worker is idle or the daemon is gone."""
-        self._channel = channel = await WorkerChannel.from_socket(end)
+        self._channel = channel = await ChildChannel.from_socket(end)
         try:
             self._require_version()
             start = await channel.next_instruction()
             if isinstance(start, Start):
                 await self._work(start)
         except ImagedError as error:
-            await channel.send_report(WorkerFailure(str(error)))
+            await channel.send_report(ChildFailure(str(error)))
         await channel.close()
 
     def _require_version(self) -> None:
@@ -109,9 +103,9 @@ class WorkerProcess:
         config = start.config
         self.set_up(config)
         instruments = Instruments(stores=list(config.stores.by_name), process="worker")
-        async with open_drivers(config, instruments, is_worker=True) as drivers:
+        async with open_drivers(config, instruments, is_child=True) as drivers:
             self._services = ServiceContainer(
-                drivers, config, instruments, start.instance, Policy(start.rules)
+                drivers, config, instruments, start.holder, Policy(start.rules)
             )
             self._registry = instruments.registry
             instruments.register_counters(lambda: read_counters(drivers, self._services))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from math import inf
 
@@ -25,25 +26,24 @@ from imaged.config import Config
 from imaged.core.claim import InstanceId
 from imaged.core.errors import ImagedError
 from imaged.core.retry_policy import RetryPolicy
-from imaged.daemon.worker_channel import (
-    CHANNEL_SEND_SECONDS,
-    CoalescingQueue,
+from imaged.daemon.processes.channel import CHANNEL_SEND_SECONDS, ChildChannel
+from imaged.daemon.processes.child_link import ChildLink
+from imaged.daemon.processes.messages import (
+    ChildFailure,
+    ChildMessage,
     Command,
     Instruction,
     Reload,
     Report,
     Start,
-    WorkerChannel,
-    WorkerFailure,
 )
-from imaged.metrics.worker_counters import WorkerCounters
+from imaged.metrics.child_counters import ChildCounters
 from imaged.services.periodic import run_periodically
 from imaged.services.tasks.runner import TaskRunner
 
 log = structlog.get_logger()
 
 KILL_SECONDS = 10.0
-REFRESH_SECONDS = 0.5  # how long a metrics page waits for a report
 #: Between failed starts of the worker; a start costs most of a CPU second.
 RESTARTS = RetryPolicy(first_pause=timedelta(seconds=1), longest_pause=timedelta(minutes=1))
 ONE_DAY = timedelta(days=1)
@@ -86,7 +86,7 @@ class WorkerSupervisor:
     def __init__(
         self,
         runner: TaskRunner,
-        worker_counters: WorkerCounters,
+        worker_counters: ChildCounters,
         instance: InstanceId,
         config: Callable[[], Config],
         *,
@@ -98,7 +98,7 @@ class WorkerSupervisor:
         self._worker_counters = worker_counters
         self._instance = instance
         self._config = config
-        self._outbox: CoalescingQueue | None = None  # of the running worker
+        self._link: ChildLink | None = None  # to the running worker
         self._report = Report()
         self._reported = anyio.Event()
         self._accepts_tasks = True
@@ -131,11 +131,11 @@ class WorkerSupervisor:
         """Send the current configuration to the worker."""
         self._send(Reload(self._worker_config(), self._runner.policy.replaced))
 
-    async def refresh(self) -> None:
-        """Wait for the worker's latest counts, at most REFRESH_SECONDS."""
+    async def refresh(self, seconds: float) -> None:
+        """Wait for the worker's latest counts, but no longer than that."""
         if self._send(Command.REPORT):
             reported = self._reported
-            with anyio.move_on_after(REFRESH_SECONDS):
+            with anyio.move_on_after(seconds):
                 await reported.wait()
 
     async def _run_worker_if_due(self) -> None:
@@ -162,7 +162,7 @@ class WorkerSupervisor:
             with anyio.CancelScope(shield=True):
                 await channel.close()
                 exit_code = await _wait_for_exit(worker, self.timeouts.exit_seconds)
-            self._worker_counters.worker_exited()
+            self._worker_counters.child_exited()
             self._report = Report()
             log.info("worker.ended", pid=worker.pid, exit_code=exit_code)
         if failure is not None:
@@ -170,54 +170,44 @@ class WorkerSupervisor:
         if exit_code:
             raise WorkerCrashed(exit_code)
 
-    async def _supervise(self, channel: WorkerChannel, worker: Process) -> WorkerFailure | None:
+    async def _supervise(self, channel: ChildChannel, worker: Process) -> ChildFailure | None:
+        """Exchange messages until the channel closes; return why the worker failed, if it did."""
+        failure: ChildFailure | None = None
+
+        def receive(message: ChildMessage) -> None:
+            nonlocal failure
+            match message:
+                case Report():
+                    self._update(message)
+                case ChildFailure():
+                    failure = message
+
+        link = self._link = ChildLink(
+            channel,
+            receive,
+            partial(_abort_silent, worker),
+            self.timeouts.report_seconds,
+            self.timeouts.send_seconds,
+        )
         async with anyio.create_task_group() as tasks:
-            instructions = self._outbox = CoalescingQueue()
-            self._send(Start(self._worker_config(), self._instance, self._runner.policy.replaced))
+            rules = self._runner.policy.replaced
+            self._send(Start(self._worker_config(), self._instance, rules))
             if not self._accepts_tasks:
                 self._send(Command.DRAIN)
-            tasks.start_soon(self._forward_instructions, instructions, channel, worker)
             tasks.start_soon(self._forward_wakeups)
             try:
-                failure = await self._receive_reports(channel, worker)
+                await link.run()
             finally:
-                self._outbox = None
+                self._link = None
                 tasks.cancel_scope.cancel()
         return failure
 
-    async def _receive_reports(
-        self, channel: WorkerChannel, worker: Process
-    ) -> WorkerFailure | None:
-        """Process reports until the channel closes; return why the worker failed, if it did."""
-        failure: WorkerFailure | None = None
-        report_seconds = self.timeouts.report_seconds
-        while True:
-            with anyio.move_on_after(report_seconds) as timeout:
-                report = await channel.next_report()
-            if timeout.cancelled_caught:
-                log.error("worker.silent", pid=worker.pid, seconds=report_seconds)
-                _abort(worker)
-                return None
-            match report:
-                case Report():
-                    self._report = report
-                    self._failed_starts, self._next_start_at = 0, -inf
-                    self._worker_counters.update(report.counts)
-                    self._reported.set()
-                    self._reported = anyio.Event()
-                case WorkerFailure():
-                    failure = report
-                case None:
-                    return failure
-
-    async def _forward_instructions(
-        self, instructions: CoalescingQueue, channel: WorkerChannel, worker: Process
-    ) -> None:
-        """Send queued instructions while the worker reads; abort it if it stops reading."""
-        while await channel.send_instruction(await instructions.get()):
-            pass
-        log.error("worker.silent", pid=worker.pid, seconds=self.timeouts.send_seconds)
-        _abort(worker)
+    def _update(self, report: Report) -> None:
+        self._report = report
+        self._failed_starts, self._next_start_at = 0, -inf
+        self._worker_counters.update(report.counts)
+        self._reported.set()
+        self._reported = anyio.Event()
 
     async def _forward_wakeups(self) -> None:
         while True:
@@ -226,22 +216,23 @@ class WorkerSupervisor:
 
     def _send(self, instruction: Instruction) -> bool:
         """Queue an instruction; False if no worker runs."""
-        if self._outbox is None:
+        if self._link is None:
             return False
-        self._outbox.put(instruction)
+        self._link.send(instruction)
         return True
 
     def _worker_config(self) -> Config:
         return self._config().with_roles(("tasks",))
 
 
-def _abort(worker: Process) -> None:
+def _abort_silent(worker: Process, seconds: float) -> None:
     """Send SIGABRT to a hanging worker, so that faulthandler logs its stack."""
+    log.error("worker.silent", pid=worker.pid, seconds=seconds)
     with suppress(ProcessLookupError):
         worker.send_signal(signal.SIGABRT)
 
 
-async def _spawn_worker(module: str, send_seconds: float) -> tuple[Process, WorkerChannel]:
+async def _spawn_worker(module: str, send_seconds: float) -> tuple[Process, ChildChannel]:
     """Raises WorkerStartFailed."""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -257,7 +248,7 @@ async def _spawn_worker(module: str, send_seconds: float) -> tuple[Process, Work
             raise WorkerStartFailed(
                 f"The worker process cannot be started: {error.strerror}."
             ) from error
-    return worker, await WorkerChannel.from_socket(ours, send_seconds)
+    return worker, await ChildChannel.from_socket(ours, send_seconds)
 
 
 async def _wait_for_exit(worker: Process, exit_seconds: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
+from imaged.metrics.child_counters import CREATED_SUFFIX, ChildCounters
 from imaged.metrics.counters import Counters, CountersCollector
 from imaged.metrics.keystone_meter import KeystoneMeter
 from imaged.metrics.operation_meters import (
@@ -24,11 +25,9 @@ from imaged.metrics.process_collector import (
     BuildCollector,
     LoopLagMonitor,
     ProcessCollector,
-    ProcessName,
 )
 from imaged.metrics.request_meters import RequestMeter, TransferMeter
 from imaged.metrics.state_gauges import StateSnapshot, state_families
-from imaged.metrics.worker_counters import CREATED_SUFFIX, WorkerCounters
 
 
 class Instruments:
@@ -41,7 +40,7 @@ class Instruments:
         *,
         stores: Sequence[str],
         duties: Sequence[str] = (),
-        process: ProcessName = "daemon",
+        process: str = "daemon",
     ) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(ProcessCollector(process))
@@ -78,6 +77,11 @@ class Instruments:
         self.registry.register(self._reloaded)
         self.registry.register(self._scrub_delay)
 
+    def register_loop_lag(self) -> None:
+        """Register the lag of this process's event loop, beside that of the daemon."""
+        self.loop.counts_steps = False
+        self.registry.register(self.loop)
+
     def reloaded(self, *, successfully: bool) -> None:
         """Record the result of a reload."""
         self._reloaded.set(successfully)
@@ -99,17 +103,17 @@ class MetricsPage(NamedTuple):
 
 
 class ExpositionWriter:
-    """Writes the page from the registry, the state gauges and the worker's counts."""
+    """Writes the page from the registry, the state gauges and the counts of child processes."""
 
     def __init__(
         self,
         registry: CollectorRegistry,
         collect_state: Callable[[], Awaitable[StateSnapshot]],
-        worker_counters: WorkerCounters | None = None,
+        children: Sequence[ChildCounters] = (),
     ) -> None:
         self._registry = registry
         self._collect_state = collect_state
-        self._worker_counters = worker_counters or WorkerCounters()
+        self._children = children
 
     async def write(self, accept: str = "") -> MetricsPage:
         """Return the page in the format of a request's Accept header. Unavailable state is left
@@ -117,9 +121,7 @@ class ExpositionWriter:
         """
         encode, media_type = choose_encoder(accept)
         snapshot = await self._collect_state()
-        return MetricsPage(
-            encode(_Families(self._registry, self._worker_counters, snapshot)), media_type
-        )
+        return MetricsPage(encode(_Families(self._registry, self._children, snapshot)), media_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,14 @@ class _Families:
     """Collects every family once. process_start_time_seconds replaces the ``_created`` series."""
 
     registry: CollectorRegistry
-    worker_counters: WorkerCounters
+    children: Sequence[ChildCounters]
     snapshot: StateSnapshot
 
     def collect(self) -> Iterator[Metric]:
-        for family in self.worker_counters.merge_into(self.registry.collect()):
+        families: Iterable[Metric] = self.registry.collect()
+        for child in self.children:
+            families = child.merge_into(families)
+        for family in families:
             kept = [sample for sample in family.samples if not sample.name.endswith(CREATED_SUFFIX)]
             family.samples = kept
             yield family

@@ -9,12 +9,9 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic, process_time, time
-from typing import Literal
 
 import anyio
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-
-ProcessName = Literal["daemon", "worker"]
 
 PROC_SELF = Path("/proc/self")
 
@@ -45,10 +42,11 @@ class ProcessCollector:
 
     The library's own collector yields none of them where ``/proc/stat`` is hidden, as it is by
     ``ProcSubset=pid`` in our units: it reads the time of the boot there. ``process`` is a label,
-    because an instance may have two processes, and limits and start times cannot be added.
+    because an instance may have several processes, and limits and start times cannot be added:
+    "daemon", "worker", and "api-1" for the first one of those that answer.
     """
 
-    def __init__(self, process: ProcessName) -> None:
+    def __init__(self, process: str) -> None:
         self._process = process
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._started_at = _start_time()
@@ -102,9 +100,14 @@ def _start_time() -> float:
 
 
 class LoopLagMonitor:
-    """Sleeps repeatedly, and compares the elapsed time by the monotonic and the system clock."""
+    """Sleeps repeatedly, and compares the elapsed time by the monotonic and the system clock.
 
-    def __init__(self) -> None:
+    ``counts_steps``: whether steps of the clock are metrics of this process; one of an instance is
+    enough.
+    """
+
+    def __init__(self, *, counts_steps: bool = True) -> None:
+        self.counts_steps = counts_steps
         self._lags = SlidingMaximum()
         self._steps = 0
 
@@ -128,11 +131,12 @@ class LoopLagMonitor:
             "The longest delay of a timer by the event loop, over the last minute.",
             self._lags.at(monotonic()),
         )
-        yield CounterMetricFamily(
-            "imaged_clock_steps",
-            "How often this machine's clock was set by more than a second.",
-            self._steps,
-        )
+        if self.counts_steps:
+            yield CounterMetricFamily(
+                "imaged_clock_steps",
+                "How often this machine's clock was set by more than a second.",
+                self._steps,
+            )
 
 
 class SlidingMaximum:

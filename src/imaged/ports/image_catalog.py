@@ -12,7 +12,7 @@ from typing import Protocol
 from uuid import UUID
 
 from imaged.core.blob import Blob
-from imaged.core.claim import Claim
+from imaged.core.claim import Claim, InstanceId
 from imaged.core.history import ImageHistory
 from imaged.core.image import Change, Image, Location
 from imaged.core.query import ImagePage, ImageQuery, TaskQuery
@@ -223,8 +223,8 @@ class BlobCatalog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class LapsedClaim:
-    """A claim whose lease expired: on an image, or on a task that writes none."""
+class HeldClaim:
+    """A claim as it is stored: on an image, or on a task that writes none."""
 
     claim: Claim
     image_id: str | None
@@ -242,10 +242,14 @@ class LeaseCatalog(Protocol):
         """
         ...
 
-    async def find_lapsed(self, limit: int) -> Sequence[LapsedClaim]:
+    async def find_lapsed(self, limit: int) -> Sequence[HeldClaim]:
         """Claims whose leases expired, the longest first; then those dated by a clock that has gone
         back since, which would otherwise last longer than a lease. Of one instant: by token.
         """
+        ...
+
+    async def find_held(self, holder: InstanceId, limit: int) -> Sequence[HeldClaim]:
+        """The claims of one holder, expired or not, by token."""
         ...
 
     async def list_attempts(self) -> Collection[UUID]:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.server import ServerState
 
+from imaged.server.connection_counts import ConnectionCounts, LocalCounts
 from imaged.server.raw_responses import shutdown_response
 from imaged.server.settings import ConnectionSettings
 
@@ -73,7 +74,10 @@ class ServerHooks:
 
 
 class ConnectionTracker(ServerState):
-    """Counts, admits and checks the open connections; also uvicorn's server state."""
+    """Counts, admits and checks the open connections; also uvicorn's server state.
+
+    ``counts``: those of all processes that share the limits; default: there is this one only.
+    """
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class ConnectionTracker(ServerState):
         hooks: ServerHooks | None = None,
         *,
         check_interval_seconds: float = CHECK_INTERVAL_SECONDS,
+        counts: ConnectionCounts | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -88,7 +93,7 @@ class ConnectionTracker(ServerState):
         self._check_interval_seconds = check_interval_seconds
         self.ended: Counter[CloseReason] = Counter()
         self._open: dict[TrackedConnection, str | None] = {}
-        self._per_network: Counter[str] = Counter()
+        self._counts = counts or LocalCounts()
         self._checked_at: float | None = None
         self._logged: Counter[CloseReason] = Counter()
         self._logged_at = 0.0
@@ -98,22 +103,23 @@ class ConnectionTracker(ServerState):
 
     def admit(self, connection: TrackedConnection, network: str | None) -> CloseReason | None:
         """Count the connection, or return why it is refused. ``network``: None for a local one."""
-        if len(self._open) >= self.settings.max_connections:
-            return CloseReason.FULL
-        if network is not None:
-            if self._per_network[network] >= self.settings.max_connections_per_address:
-                return CloseReason.CROWDED
-            self._per_network[network] += 1
-        self._open[connection] = network
-        return None
+        counts, settings = self._counts, self.settings
+        counts.add(network, 1)
+        refusal = None
+        if counts.connections > settings.max_connections:
+            refusal = CloseReason.FULL
+        elif network and counts.of_network(network) > settings.max_connections_per_address:
+            refusal = CloseReason.CROWDED
+        if refusal is None:
+            self._open[connection] = network
+        else:
+            counts.add(network, -1)
+        return refusal
 
     def remove(self, connection: TrackedConnection) -> None:
         """Stop counting a closed connection. One that was not admitted has no effect."""
-        network = self._open.pop(connection, None)
-        if network is not None:
-            self._per_network[network] -= 1
-            if not self._per_network[network]:
-                del self._per_network[network]
+        if connection in self._open:
+            self._counts.add(self._open.pop(connection), -1)
 
     def record_end(self, reason: CloseReason, network: str | None) -> None:
         """Count a connection that the server ended or refused."""

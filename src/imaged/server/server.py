@@ -13,6 +13,7 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
+from imaged.server.connection_counts import ConnectionCounts
 from imaged.server.connections import CHECK_INTERVAL_SECONDS, ConnectionTracker, ServerHooks
 from imaged.server.listeners import BACKLOG
 from imaged.server.protocol import HttpConnection
@@ -26,7 +27,7 @@ RESERVED_DESCRIPTORS = 512  # for stores, catalogs and libraries, beside the con
 
 
 class HttpServer(uvicorn.Server):
-    """Serves an ASGI application until it is drained."""
+    """Serves an ASGI application until it is drained. ``counts``: see ConnectionTracker."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class HttpServer(uvicorn.Server):
         hooks: ServerHooks | None = None,
         *,
         check_interval_seconds: float = CHECK_INTERVAL_SECONDS,
+        counts: ConnectionCounts | None = None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -53,7 +55,7 @@ class HttpServer(uvicorn.Server):
             )
         )
         self.connections = ConnectionTracker(
-            settings, hooks, check_interval_seconds=check_interval_seconds
+            settings, hooks, check_interval_seconds=check_interval_seconds, counts=counts
         )
         self.server_state = self.connections
         self._drain_timeout = timedelta(0)

@@ -29,7 +29,7 @@ import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from imaged.core.claim import Claim, InstanceId
+from imaged.core.claim import Claim, InstanceId, instance_of
 from imaged.core.errors import CatalogError, ClaimLost, ImagedError, TaskStalled
 from imaged.core.image import ClaimedChange
 from imaged.core.task import claim_task
@@ -60,7 +60,7 @@ class ClaimSettings:
 
 @dataclass(eq=False)
 class Claims:
-    """The claims of this process."""
+    """The claims of this process. ``instance``: their holder, which may be one process of it."""
 
     catalog: Catalog
     instance: InstanceId
@@ -131,7 +131,8 @@ class Claims:
     async def _holding(
         self, work: ClaimedImage | ClaimedTask, begin: Callable[[], Awaitable[object]]
     ) -> AsyncIterator[None]:
-        with bound_contextvars(claim_id=str(work.claim.token), instance=self.instance):
+        instance = instance_of(self.instance)
+        with bound_contextvars(claim_id=str(work.claim.token), instance=instance):
             async with self._working(work, begin):
                 yield
 

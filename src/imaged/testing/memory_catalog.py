@@ -17,14 +17,14 @@ from anyio.lowlevel import checkpoint
 from imaged.core import blob as blob_rules
 from imaged.core import ledger
 from imaged.core.blob import Blob, BlobState
-from imaged.core.claim import Claim
+from imaged.core.claim import Claim, InstanceId
 from imaged.core.clock import CLOCK_TOLERANCE, redate_blob
 from imaged.core.errors import BlobGone
 from imaged.core.image import Image, Location
 from imaged.core.integrity import is_damaged, pages_of
 from imaged.core.place_marker import warnings_of
 from imaged.core.summary import Summary
-from imaged.ports.image_catalog import LapsedClaim
+from imaged.ports.image_catalog import HeldClaim
 from imaged.testing import memory_summary
 from imaged.testing.memory_installation import MemoryInstallation
 from imaged.testing.memory_outbox import redate_event
@@ -154,7 +154,7 @@ class MemoryCatalog(MemoryTasks, MemoryInstallation):
             self.leases[claim] = (now + claim.lease, lapsed)
         return standing
 
-    async def find_lapsed(self, limit: int) -> Sequence[LapsedClaim]:
+    async def find_lapsed(self, limit: int) -> Sequence[HeldClaim]:
         """Claims whose leases expired, the longest first; of one instant, by token."""
         await checkpoint()
         by_token = sorted(self.leases.values(), key=lambda lease: lease[1].claim.token)
@@ -163,6 +163,12 @@ class MemoryCatalog(MemoryTasks, MemoryInstallation):
         ahead = [lease for lease in by_token if lease[0] - lease[1].claim.lease > latest]
         ahead.sort(key=lambda lease: lease[0])
         return [lapsed for _, lapsed in (*due, *ahead)][:limit]
+
+    async def find_held(self, holder: InstanceId, limit: int) -> Sequence[HeldClaim]:
+        """The claims of one holder, by token."""
+        await checkpoint()
+        held = [one for _, one in self.leases.values() if one.claim.owner == holder]
+        return sorted(held, key=lambda one: one.claim.token)[:limit]
 
     async def list_attempts(self) -> Collection[UUID]:
         """The tokens of all claims."""

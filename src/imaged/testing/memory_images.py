@@ -24,7 +24,7 @@ from imaged.core.query import (
     page_within,
 )
 from imaged.core.task import Task
-from imaged.ports.image_catalog import LapsedClaim
+from imaged.ports.image_catalog import HeldClaim
 from imaged.testing.memory_accounts import MemoryAccounts
 from imaged.testing.memory_outbox import MemoryOutbox
 from imaged.testing.memory_timestamps import Clock
@@ -44,7 +44,7 @@ class MemoryImages(MemoryAccounts, MemoryOutbox):
         self.blobs: dict[str, Blob] = {}
         self.block_checksums: dict[str, bytes] = {}  # by the key of the blob
         self.tasks: dict[str, Task] = {}
-        self.leases: dict[Claim, tuple[datetime, LapsedClaim]] = {}  # lapsed until then
+        self.leases: dict[Claim, tuple[datetime, HeldClaim]] = {}  # lapsed until then
 
     async def add_image(self, image: Image) -> Image:
         """Store a new image; returns it with its timestamps. Raises ImageExists."""
@@ -100,7 +100,7 @@ class MemoryImages(MemoryAccounts, MemoryOutbox):
         after = ledger.without_ended_task(ledger.without_block_checksums(after))
         self.images[image_id] = after
         self._add_entry(before, after, now)
-        self._move_claim(before.claim, after.claim, lambda claim: LapsedClaim(claim, image_id))
+        self._move_claim(before.claim, after.claim, lambda claim: HeldClaim(claim, image_id))
         return after
 
     async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
@@ -149,7 +149,7 @@ class MemoryImages(MemoryAccounts, MemoryOutbox):
         return [image for image in self.images.values() if image.status is status]
 
     def _move_claim(
-        self, before: Claim | None, after: Claim | None, held: Callable[[Claim], LapsedClaim]
+        self, before: Claim | None, after: Claim | None, held: Callable[[Claim], HeldClaim]
     ) -> None:
         if before == after:
             return

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from imaged.core.blob import Blob, BlobState
-from imaged.core.claim import Claim
+from imaged.core.claim import Claim, instance_of
 from imaged.core.image import Image
 from imaged.core.integrity import is_damaged
 from imaged.core.lifecycle import Status
@@ -20,15 +20,15 @@ from imaged.core.summary import (
     TaskCount,
 )
 from imaged.core.task import Task, TaskStatus
-from imaged.ports.image_catalog import LapsedClaim
+from imaged.ports.image_catalog import HeldClaim
 
 
 def held_images(
-    by_id: Mapping[str, Image], leases: Mapping[Claim, tuple[datetime, LapsedClaim]]
+    by_id: Mapping[str, Image], leases: Mapping[Claim, tuple[datetime, HeldClaim]]
 ) -> Sequence[HeldImage]:
     """The claimed images, by instance."""
     found = [
-        HeldImage(claim.owner, image.id, image.status, image.since, until)
+        HeldImage(instance_of(claim.owner), image.id, image.status, image.since, until)
         for claim, (until, lapsed) in leases.items()
         if lapsed.image_id is not None and (image := by_id[lapsed.image_id]).since is not None
     ]
@@ -38,7 +38,7 @@ def held_images(
 def held_tasks(
     by_id: Mapping[str, Task],
     images: Mapping[str, Image],
-    leases: Mapping[Claim, tuple[datetime, LapsedClaim]],
+    leases: Mapping[Claim, tuple[datetime, HeldClaim]],
 ) -> Sequence[HeldTask]:
     """The tasks being worked on, by instance: with claims of their own, or with an image's."""
     found: list[HeldTask] = []
@@ -48,7 +48,9 @@ def held_tasks(
             task = images[lapsed.image_id].task
         if task is not None and task.begun_at is not None:
             found.append(
-                HeldTask(claim.owner, task.id, task.type, task.owner, task.begun_at, until)
+                HeldTask(
+                    instance_of(claim.owner), task.id, task.type, task.owner, task.begun_at, until
+                )
             )
     return sorted(found, key=lambda holding: (holding.instance, holding.task_id))
 

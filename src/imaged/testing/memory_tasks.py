@@ -18,7 +18,7 @@ from imaged.core.query import (
 )
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
 from imaged.core.uploading import change_task
-from imaged.ports.image_catalog import LapsedClaim
+from imaged.ports.image_catalog import HeldClaim
 from imaged.testing.memory_images import MemoryImages
 
 
@@ -60,7 +60,7 @@ class MemoryTasks(MemoryImages):
             return before
         now = self._clock.now()
         self.tasks[task_id] = after = task_rules.stamp(before, after, now)
-        self._move_claim(before.claim, after.claim, lambda claim: LapsedClaim(claim, None, task_id))
+        self._move_claim(before.claim, after.claim, lambda claim: HeldClaim(claim, None, task_id))
         self._add_events(task_notifications(before, after), now)
         return after
 

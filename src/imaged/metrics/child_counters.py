@@ -1,8 +1,9 @@
-"""Adds the counts of the worker process to those of its daemon.
+"""Adds the counts of a child process to those of its daemon.
 
 The suffix of a name (https://prometheus.io/docs/practices/naming/) decides how: totals and
-histogram series add up over all workers, a timestamp is the latest one, and any other gauge adds
-the current worker's value until it exits.
+histogram series add up over all successive children, a timestamp is the latest one, and any other
+gauge adds the current child's value until it exits. What all processes measure of one thing, or
+what is worst in one of them, is the maximum.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from prometheus_client.samples import Sample
 ADDITIVE_SUFFIXES = ("_total", "_bucket", "_count", "_sum")
 LATEST_SUFFIX = "_timestamp_seconds"
 CREATED_SUFFIX = "_created"
+MAXIMA = frozenset({"imaged_catalog_log_bytes", "imaged_event_loop_lag_seconds"})
 
 _Key = tuple[str, frozenset[tuple[str, str]]]
 
 
-class WorkerSample(msgspec.Struct, array_like=True, frozen=True):
+class ChildSample(msgspec.Struct, array_like=True, frozen=True):
     """One sample with its family, name, labels and value."""
 
     family: str
@@ -36,29 +38,29 @@ class WorkerSample(msgspec.Struct, array_like=True, frozen=True):
         return self.name, frozenset(self.labels.items())
 
 
-def nonzero_samples(registry: CollectorRegistry) -> list[WorkerSample]:
+def nonzero_samples(registry: CollectorRegistry) -> list[ChildSample]:
     """Return all samples that are not 0."""
     return [
-        WorkerSample(family.name, sample.name, dict(sample.labels), sample.value)
+        ChildSample(family.name, sample.name, dict(sample.labels), sample.value)
         for family in registry.collect()
         for sample in family.samples
         if sample.value and not sample.name.endswith(CREATED_SUFFIX)
     ]
 
 
-class WorkerCounters:
-    """Accumulates the counts of successive workers."""
+class ChildCounters:
+    """Accumulates the counts of successive child processes, of which one runs at a time."""
 
     def __init__(self) -> None:
-        self._now: Mapping[_Key, WorkerSample] = {}
-        self._kept: dict[_Key, WorkerSample] = {}  # of workers that exited
+        self._now: Mapping[_Key, ChildSample] = {}
+        self._kept: dict[_Key, ChildSample] = {}  # of children that exited
 
-    def update(self, counts: Sequence[WorkerSample]) -> None:
-        """Replace the counts of the running worker; they count from its start."""
+    def update(self, counts: Sequence[ChildSample]) -> None:
+        """Replace the counts of the running child; they count from its start."""
         self._now = {count.key: count for count in counts}
 
-    def worker_exited(self) -> None:
-        """Keep the totals of the worker that exited; drop its gauges."""
+    def child_exited(self) -> None:
+        """Keep the totals of the child that exited; drop its gauges."""
         self._kept = {
             key: count
             for key, count in self._counts().items()
@@ -67,7 +69,7 @@ class WorkerCounters:
         self._now = {}
 
     def merge_into(self, families: Iterable[Metric]) -> Iterator[Metric]:
-        """Yield the families with the workers' counts added."""
+        """Yield the families with the children's counts added."""
         counts = self._counts()
         for family in families:
             family.samples = [_with(counts, sample) for sample in family.samples]
@@ -78,7 +80,7 @@ class WorkerCounters:
             ]
             yield family
 
-    def _counts(self) -> dict[_Key, WorkerSample]:
+    def _counts(self) -> dict[_Key, ChildSample]:
         together = dict(self._kept)
         for key, count in self._now.items():
             before = together.get(key)
@@ -87,7 +89,7 @@ class WorkerCounters:
         return together
 
 
-def _with(counts: dict[_Key, WorkerSample], sample: Sample) -> Any:
+def _with(counts: dict[_Key, ChildSample], sample: Sample) -> Any:
     """Return the sample with its count added, and remove the count."""
     count = counts.pop((sample.name, frozenset(sample.labels.items())), None)
     if count is None:
@@ -96,4 +98,5 @@ def _with(counts: dict[_Key, WorkerSample], sample: Sample) -> Any:
 
 
 def _joined(name: str, one: float, other: float) -> float:
-    return max(one, other) if name.endswith(LATEST_SUFFIX) else one + other
+    is_maximum = name.endswith(LATEST_SUFFIX) or name in MAXIMA
+    return max(one, other) if is_maximum else one + other

@@ -1,82 +1,28 @@
-"""Messages between a daemon and its worker process, over a socket pair.
-
-The daemon sends pickled objects, above all its configuration, so that the worker reads no file
-again. The worker replies in JSON, because it processes untrusted bytes: the daemon must not
-unpickle its messages.
-"""
+"""The channel between a daemon and a child process, over a socket pair."""
 
 from __future__ import annotations
 
 import pickle
 import socket
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum, auto
 
 import anyio
 import msgspec
 from anyio.abc import UNIXSocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from imaged.config import Config
-from imaged.core.claim import InstanceId
 from imaged.core.limits import MIB
-from imaged.metrics.worker_counters import WorkerSample
+from imaged.daemon.processes.messages import ChildMessage, Instruction, decode_message, kind_of
 
 MAX_MESSAGE_BYTES = 16 * MIB  # a thousand times the usual size
 CHANNEL_SEND_SECONDS = 30.0  # the peer reads at once unless it hangs or is starved of CPU
 _LENGTH = struct.Struct("!I")
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start to run tasks as a part of this instance."""
-
-    config: Config
-    instance: InstanceId
-    rules: Mapping[str, str] = field(default_factory=dict)  # in place of default rules
-
-
-@dataclass(frozen=True, slots=True)
-class Reload:
-    """Apply the reloadable settings of this configuration, and these rules."""
-
-    config: Config
-    rules: Mapping[str, str] = field(default_factory=dict)
-
-
-class Command(Enum):
-    """Instructions without arguments."""
-
-    CHECK_TASKS = auto()  # a task was accepted, or cancelled
-    REPORT = auto()  # send a report now
-    DRAIN = auto()  # start no new tasks
-
-
-Instruction = Start | Reload | Command
-
-
-class Report(msgspec.Struct, tag="report"):
-    """The running tasks of a worker, and its counts since it started."""
-
-    running: Sequence[str] = ()  # ids of tasks
-    counts: Sequence[WorkerSample] = ()
-
-
-class WorkerFailure(msgspec.Struct, tag="trouble"):
-    """Why the worker cannot run tasks."""
-
-    message: str
-
-
-_REPORT_DECODER = msgspec.json.Decoder(Report | WorkerFailure)
-
-
 class CoalescingQueue:
     """Instructions not yet sent: the latest of each kind, in the order of arrival.
 
-    A worker that does not read therefore costs no memory.
+    A child that does not read therefore costs no memory.
     """
 
     def __init__(self) -> None:
@@ -85,8 +31,7 @@ class CoalescingQueue:
 
     def put(self, instruction: Instruction) -> None:
         """Queue an instruction; it replaces a waiting one of the same kind."""
-        kind = instruction if isinstance(instruction, Command) else type(instruction)
-        self._waiting[kind] = instruction
+        self._waiting[kind_of(instruction)] = instruction
         self._filled.set()
 
     async def get(self) -> Instruction:
@@ -102,20 +47,21 @@ class CoalescingQueue:
         return len(self._waiting)
 
 
-class WorkerChannel:
-    """One end of the channel, for one sender and one receiver."""
+class ChildChannel:
+    """One end of the channel, for any number of senders and one receiver."""
 
     def __init__(
         self, stream: UNIXSocketStream, send_seconds: float = CHANNEL_SEND_SECONDS
     ) -> None:
         self._stream = stream
         self._send_seconds = send_seconds
+        self._sending = anyio.Lock()
         self._received = BufferedByteReceiveStream(stream)
 
     @classmethod
     async def from_socket(
         cls, end: socket.socket, send_seconds: float = CHANNEL_SEND_SECONDS
-    ) -> WorkerChannel:
+    ) -> ChildChannel:
         """Wrap a connected socket. ``send_seconds``: how long a peer may not read."""
         return cls(await UNIXSocketStream.from_socket(end), send_seconds)
 
@@ -124,7 +70,7 @@ class WorkerChannel:
         await self._stream.aclose()
 
     async def send_instruction(self, instruction: Instruction) -> bool:
-        """Send to the worker; False if it does not read. A worker that is gone counts as sent."""
+        """Send to the child; False if it does not read. A child that is gone counts as sent."""
         return await self._send(pickle.dumps(instruction))
 
     async def next_instruction(self) -> Instruction | None:
@@ -135,14 +81,14 @@ class WorkerChannel:
         instruction: Instruction = pickle.loads(message)  # noqa: S301 - from the process that forked this one
         return instruction
 
-    async def send_report(self, report: Report | WorkerFailure) -> bool:
+    async def send_report(self, report: ChildMessage) -> bool:
         """Send to the daemon; False if it does not read. A daemon that is gone counts as sent."""
         return await self._send(msgspec.json.encode(report))
 
-    async def next_report(self) -> Report | WorkerFailure | None:
-        """Wait for the worker's next report; None if it is gone. Raises msgspec.MsgspecError."""
+    async def next_report(self) -> ChildMessage | None:
+        """Wait for the child's next report; None if it is gone. Raises msgspec.MsgspecError."""
         message = await self._receive()
-        return None if message is None else _REPORT_DECODER.decode(message)
+        return None if message is None else decode_message(message)
 
     async def _send(self, message: bytes) -> bool:
         """Send a message, shielded from cancellation: half a message would corrupt the next one.
@@ -150,7 +96,8 @@ class WorkerChannel:
         """
         with anyio.move_on_after(self._send_seconds, shield=True) as limit:
             try:
-                await self._stream.send(_LENGTH.pack(len(message)) + message)
+                async with self._sending:
+                    await self._stream.send(_LENGTH.pack(len(message)) + message)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 return True  # this end's receiver notices
         if limit.cancelled_caught:

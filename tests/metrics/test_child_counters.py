@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from imaged.metrics.child_counters import ChildCounters, ChildSample, nonzero_samples
 from imaged.metrics.process_collector import ProcessCollector
-from imaged.metrics.worker_counters import WorkerCounters, WorkerSample, nonzero_samples
 
 
 class Counting:
@@ -30,7 +30,7 @@ class Counting:
         self.verified.set(at)
 
 
-def told(workers: WorkerCounters, registry: CollectorRegistry) -> dict[str, float]:
+def told(workers: ChildCounters, registry: CollectorRegistry) -> dict[str, float]:
     """Return the samples of a page by name and labels."""
     return {
         "/".join([sample.name, *sample.labels.values()]): sample.value
@@ -40,10 +40,10 @@ def told(workers: WorkerCounters, registry: CollectorRegistry) -> dict[str, floa
     }
 
 
-def sent(registry: CollectorRegistry) -> Sequence[WorkerSample]:
+def sent(registry: CollectorRegistry) -> Sequence[ChildSample]:
     """Return its counts as received over the channel."""
     return msgspec.json.decode(
-        msgspec.json.encode(nonzero_samples(registry)), type=list[WorkerSample]
+        msgspec.json.encode(nonzero_samples(registry)), type=list[ChildSample]
     )
 
 
@@ -57,7 +57,7 @@ def here() -> Counting:
 
 def test_nothing_was_counted_elsewhere(here: Counting) -> None:
     """Without a worker, the page has the daemon's own counts."""
-    assert told(WorkerCounters(), here.registry) == told(WorkerCounters(), CollectorRegistry()) | {
+    assert told(ChildCounters(), here.registry) == told(ChildCounters(), CollectorRegistry()) | {
         "ended_total/clone": 1,
         "seconds_bucket/1.0": 0,
         "seconds_bucket/10.0": 1,
@@ -73,7 +73,7 @@ def test_both_together(here: Counting) -> None:
     """Counters add up, timestamps take the latest, and new labels are added. A report replaces the
     previous one of the same worker, and writing a page changes no count.
     """
-    workers, there = WorkerCounters(), Counting()
+    workers, there = ChildCounters(), Counting()
     there.work("clone", 0.5, at=900, held=3)
     workers.update(sent(there.registry))
     there.work("import", 20, at=1100, held=4)
@@ -95,12 +95,12 @@ def test_both_together(here: Counting) -> None:
 
 def test_counters_survive_their_worker(here: Counting) -> None:
     """Counters of an exited worker remain, its gauges do not; a new worker starts at 0."""
-    workers = WorkerCounters()
+    workers = ChildCounters()
     for at in (3000, 2000):
         there = Counting()
         there.work("import", 2, at=at, held=5)
         workers.update(sent(there.registry))
-        workers.worker_exited()
+        workers.child_exited()
     found = told(workers, here.registry)
 
     assert found["ended_total/import"] == 2
@@ -112,12 +112,12 @@ def test_counters_survive_their_worker(here: Counting) -> None:
 
 def test_each_process_has_metrics_of_its_own() -> None:
     """Start times and limits are not added up; a worker takes all but its CPU time with it."""
-    workers, here, there = WorkerCounters(), CollectorRegistry(), CollectorRegistry()
+    workers, here, there = ChildCounters(), CollectorRegistry(), CollectorRegistry()
     here.register(ProcessCollector("daemon"))
     there.register(ProcessCollector("worker"))
     workers.update(sent(there))
     both = told(workers, here)
-    workers.worker_exited()
+    workers.child_exited()
     left = told(workers, here)
 
     for name in ("process_start_time_seconds", "process_max_fds"):

@@ -1,0 +1,28 @@
+"""Prepares the processes that answer, before the daemon's event loop and threads exist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from imaged.config import Config
+from imaged.daemon.processes import answering_process
+from imaged.daemon.processes.fork_server import ForkServer
+from imaged.server.connection_counts import SharedCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Forks:
+    """The process that forks them, and their shared memory."""
+
+    server: ForkServer
+    counts: SharedCounts
+
+
+def prepare_forks(config: Config) -> Forks | None:
+    """Start the fork server; None if this process answers by itself, or nothing is answered."""
+    processes = config.api.process_count
+    if "api" not in config.daemon.roles or processes == 1:
+        return None
+    counts = SharedCounts(processes)
+    return Forks(ForkServer.start(partial(answering_process.main, counts)), counts)
