@@ -2,9 +2,10 @@
 
 Strategy. Each transaction runs as a whole in a worker thread, so the event loop pays for one hop
 and not for one per statement. This process has one writer at a time, and its queue is first in,
-first out; a writer waits for writers of other processes at BEGIN, as long as its caller waits, and
-nowhere else, so no transaction is left half done. Readers have connections of their own and wait
-for no lock (WAL). A commit is on the disk when it returns (``synchronous=FULL``).
+first out; a writer waits for its turn among those of other processes (``writer_queue.py``), and at
+BEGIN for those that do not queue, as long as its caller waits, and nowhere else, so no transaction
+is left half done. Readers have connections of their own and wait for no lock (WAL). A commit is on
+the disk when it returns (``synchronous=FULL``).
 
 A caller that is cancelled while its transaction runs returns when it has ended.
 """
@@ -43,6 +44,7 @@ from imaged.catalogs.sqlite.engine import (
 )
 from imaged.catalogs.sqlite.loop_reader import LoopReader, MustWait
 from imaged.catalogs.sqlite.page_cache import PageCache
+from imaged.catalogs.sqlite.writer_queue import WriterQueue
 from imaged.core.errors import CatalogError, CatalogUnavailable
 
 T = TypeVar("T")
@@ -89,6 +91,7 @@ class SqliteDatabase:
         self._has_failed = False  # to write, and until a test write succeeds
         self._shortening = False  # readers keep out
         self._closed = False
+        self._writers = WriterQueue(path)
 
     @property
     def busy(self) -> int:
@@ -169,6 +172,7 @@ class SqliteDatabase:
             await to_thread.run_sync(self.writer.dispose)
             await to_thread.run_sync(self.readers.dispose)
             await to_thread.run_sync(self.listers.dispose)
+        self._writers.close()
         self.loop_reader.close()
         self.loop_lister.close()
         self.page_cache.close()
@@ -210,6 +214,8 @@ class SqliteDatabase:
 
     async def _run(self, engine: Engine, limiter: CapacityLimiter, work: Transaction[T]) -> T:
         run = partial(run_transaction, engine, self._path, work)
+        if engine is self.writer:
+            run = partial(self._writers.run, run)
         while not self._closed:
             try:
                 return await to_thread.run_sync(run, limiter=limiter)
