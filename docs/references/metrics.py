@@ -26,8 +26,9 @@ scrape configuration, the shipped alerts and the dashboard. Units are seconds an
 `NAME` has the series `NAME_bucket`, `NAME_sum` and `NAME_count`.
 
 Families *of the catalog* describe the whole cluster: every instance reports the same numbers, so
-use `max`, never `sum`. All other families describe one instance since its start. `process_…` are
-the standard metrics of Prometheus clients, for the daemon and for its worker while that runs.
+use `max`, never `sum`. All other families describe one instance since its start, with all of its
+processes. `process_…` are the standard metrics of Prometheus clients, for the daemon, for its
+worker while that runs, and for each process that answers requests beside it.
 """
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,7 +56,7 @@ _FIGURES = StateSnapshot(
 _SHOWN: Mapping[str, str] = {
     "version": "…",
     "python": "…",
-    "process": "daemon, worker",
+    "process": "daemon, worker, api-1, api-2 …",
     "store": "each store",
     "duty": "…",
     "type": "each type of tasks",

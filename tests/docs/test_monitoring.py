@@ -52,6 +52,7 @@ def test_the_alerts_that_operators_expect() -> None:
         "ClaimsTakenBack",
         "ReloadRejected",
         "LoopLag",
+        "ProcessesDie",
         "ClockJump",
         "NotificationsWaiting",
         "NoBackup",

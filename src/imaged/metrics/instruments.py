@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
@@ -64,6 +64,17 @@ class Instruments:
             registry=None,
         )
 
+        self.answering_processes = Gauge(
+            "imaged_answering_processes",
+            "Processes that answer requests now; see api.processes.",
+            registry=None,
+        )
+        self.process_deaths = Counter(
+            "imaged_process_deaths",
+            "Processes that answered requests and ended unexpectedly.",
+            registry=None,
+        )
+
     def register_keystone(self) -> KeystoneMeter:
         """Register the metrics of Keystone, and return its meter. Only instances that use Keystone
         have them.
@@ -76,6 +87,8 @@ class Instruments:
         self.registry.register(self.loop)
         self.registry.register(self._reloaded)
         self.registry.register(self._scrub_delay)
+        self.registry.register(self.answering_processes)
+        self.registry.register(self.process_deaths)
 
     def register_loop_lag(self) -> None:
         """Register the lag of this process's event loop, beside that of the daemon."""

@@ -81,6 +81,7 @@ class AnsweringProcesses:
         self._numbers = count(1)
         self._all_ended = anyio.Event()
         self._state = DaemonState()
+        metrics.instruments.answering_processes.set_function(self._count_ready)
         metrics.track_children([slot.counters for slot in self._slots], self.refresh)
         reporter = services.reporter
         reporter.requests = lambda: self._activity.requests
@@ -108,7 +109,7 @@ class AnsweringProcesses:
         tasks.start_soon(self._tell_state_forever)
         for slot in self._slots:
             await slot.tried.wait()
-        if not any(one.ready_at for one in self._living()):
+        if not self._count_ready():
             raise AnsweringFailed(self._slots[0].failure)
 
     def prepare(self, config: Config, policy: Policy) -> None:
@@ -175,10 +176,14 @@ class AnsweringProcesses:
         self._counts.clear(slot.number - 1)
         self._activity.process_ended(slot.number)
         if exit_code != 0:
+            self._metrics.instruments.process_deaths.inc()
             self._tasks.start_soon(self._take_back, holder)
 
     def _living(self) -> list[RunningProcess]:
         return [slot.current for slot in self._slots if slot.current is not None]
+
+    def _count_ready(self) -> int:
+        return sum(one.ready_at is not None for one in self._living())
 
     def _send_to_all(self, instruction: Instruction) -> None:
         for slot in self._slots:

@@ -1,0 +1,309 @@
+"""One service that answers in several processes: what holds when one of them, or all, are ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from support.backdoor import bytes_are_those_of
+from support.backend import Backend
+from support.client import Client
+from support.daemon import Daemon, descendants_of
+from support.metrics_socket import figures, metrics_settings
+from support.processes import answering, forking, totals_of
+from support.waiting import until
+
+KILLS = int(os.environ.get("IMAGED_TEST_PROCESS_KILLS", "20"))
+UPLOADS = 16
+HALF = os.urandom(300_000)
+#: Far below the lease, after which the work of a silent process would be taken back anyway.
+AT_ONCE_SECONDS = 10
+LEASE: dict[str, object] = {"lease": "20s", "renew_every": "2s"}
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
+
+
+@pytest_asyncio.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    """One with two processes that answer; it is not started yet."""
+    settings: dict[str, dict[str, object]] = {
+        "api": {"processes": 2},
+        "claims": LEASE,
+        "metrics": metrics_settings(tmp_path),
+    }
+    daemon = Daemon(tmp_path, settings)
+    yield daemon
+    await daemon.end(signal.SIGKILL)
+
+
+class Upload:
+    """An upload that stops in the middle until it may go on."""
+
+    def __init__(self, client: Client, image_id: str, last: asyncio.Event) -> None:
+        self.image_id = image_id
+        self._last = last
+        self.sent_half = asyncio.Event()
+        self.task = asyncio.create_task(client.put(image_id, self._body(), replaces=True))
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        yield HALF
+        self.sent_half.set()
+        await self._last.wait()
+        yield HALF
+
+    async def status(self) -> int | None:
+        """How it was answered; None if its connection broke."""
+        try:
+            return await self.task
+        except aiohttp.ClientError:
+            return None
+
+
+async def begin_uploads(client: Client, number: int, last: asyncio.Event) -> list[Upload]:
+    """Begin so many uploads; return when all are in the middle."""
+    uploads = [Upload(client, await client.create(), last) for _ in range(number)]
+    for upload in uploads:
+        await client.until_status(upload.image_id, "saving")
+        await upload.sent_half.wait()
+    return uploads
+
+
+async def test_a_killed_process_costs_its_own_connections_only(
+    backend: Backend, tmp_path: Path
+) -> None:
+    """Kill -9 of one of them in the middle of uploads: the others end well, the lost ones are
+    queued at once, no total falls, and nothing is left over.
+    """
+    chosen = random.Random(14)
+    settings: dict[str, dict[str, object]] = {
+        "api": {"processes": 4},
+        "claims": LEASE,
+        "metrics": metrics_settings(tmp_path),
+    }
+    daemon = Daemon(tmp_path, settings, on=backend)
+    lost = 0
+    await daemon.start()
+    try:
+        async with Client(daemon.url) as client:
+            totals = totals_of(await figures(tmp_path))
+            for kill in range(KILLS):
+                last = asyncio.Event()
+                uploads = await begin_uploads(client, UPLOADS, last)
+                os.kill(chosen.choice(answering(daemon)), signal.SIGKILL)
+                await daemon.until_told("process.ended", kill + 1)
+                last.set()
+                for upload in uploads:
+                    status = await upload.status()
+                    assert status in {204, None}
+                    lost += status is None
+                    wanted = "active" if status == 204 else "queued"
+                    image = await client.until_status(upload.image_id, wanted, AT_ONCE_SECONDS)
+                    if status is None:
+                        assert "process" in image["imaged_last_failure"]
+                        assert await client.put(upload.image_id, b"again", replaces=True) == 204
+                before, totals = totals, totals_of(await figures(tmp_path))
+                assert {name for name in before if totals.get(name, 0) < before[name]} == set()
+                for upload in uploads:
+                    assert await client.delete(upload.image_id) == 204
+            assert 0 < lost < KILLS * UPLOADS
+            await until(lambda: nothing_left(daemon), "bytes are left", within_seconds=60)
+        assert {line["exit_code"] for line in daemon.told("process.ended")} == {-signal.SIGKILL}
+        assert len(daemon.told("claim.taken_back")) == lost
+        assert await daemon.end() == 0
+    finally:
+        await daemon.end(signal.SIGKILL)
+
+
+async def nothing_left(daemon: Daemon) -> bool:
+    """Whether no byte of any image is there."""
+    return await bytes_are_those_of(daemon, set())
+
+
+async def test_a_drain_waits_for_all_processes(daemon: Daemon) -> None:
+    """Uploads in flight end well, new connections are refused, and no process is left."""
+    await daemon.start()
+    assert daemon.process is not None
+    pids, last = descendants_of(daemon.process.pid), asyncio.Event()
+    async with Client(daemon.url) as client:
+        uploads = await begin_uploads(client, 8, last)
+        ending = asyncio.create_task(daemon.end())
+        await daemon.until_told("daemon.stopping")
+        await until(lambda: refuses(daemon), "a stopping daemon accepts connections")
+        last.set()
+        assert [await upload.status() for upload in uploads] == [204] * 8
+    assert await ending == 0
+    assert [line["exit_code"] for line in daemon.told("process.ended")] == [0, 0]
+    assert daemon.told("daemon.stopping")[0]["in_flight"] == 8
+    assert not [pid for pid in pids if runs(pid)]
+
+
+async def test_a_second_signal_ends_all_processes_now(daemon: Daemon) -> None:
+    """What is in flight is broken off and given back."""
+    await daemon.start()
+    last = asyncio.Event()
+    async with Client(daemon.url) as client:
+        uploads = await begin_uploads(client, 4, last)
+        process, ending = daemon.process, asyncio.create_task(daemon.end())
+        assert process is not None
+        await daemon.until_told("daemon.stopping")
+        process.send_signal(signal.SIGTERM)
+        assert await ending == 0
+        assert {await upload.status() for upload in uploads} <= {502, None}
+        await daemon.start()
+        for upload in uploads:
+            assert (await client.show(upload.image_id))["status"] == "queued"
+
+
+async def test_a_killed_daemon_takes_its_processes_along(daemon: Daemon) -> None:
+    """They give back their work and end by themselves; the next start has the address."""
+    await daemon.start()
+    assert daemon.process is not None
+    pids, last = descendants_of(daemon.process.pid), asyncio.Event()
+    async with Client(daemon.url) as client:
+        uploads = await begin_uploads(client, 4, last)
+        daemon.process.kill()
+
+        async def all_ended() -> bool:
+            return not [pid for pid in pids if runs(pid)]
+
+        await until(all_ended, "processes are left")
+        assert {await upload.status() for upload in uploads} <= {502, None}
+        await daemon.process.end()
+        await daemon.start()
+        for upload in uploads:
+            image = await client.until_status(upload.image_id, "queued", AT_ONCE_SECONDS)
+            assert await client.put(image["id"], b"again", replaces=True) == 204
+
+
+async def test_without_the_forking_process_the_service_ends(daemon: Daemon) -> None:
+    """With an error and its own exit code, so that systemd starts it again; all processes end."""
+    await daemon.start()
+    assert daemon.process is not None
+    process, pids = daemon.process, answering(daemon)
+    os.kill(forking(daemon), signal.SIGKILL)
+
+    assert await process.end() == 1
+    assert "answering processes" in daemon.log_text()
+    assert not [pid for pid in pids if runs(pid)]
+
+
+async def test_a_reload_reaches_every_process(daemon: Daemon) -> None:
+    """Also one that is started later."""
+    await daemon.start()
+    daemon.configure(uploads={"max_size": "1KiB"})
+    daemon.reload()
+    await daemon.until_told("config.reloaded")
+    async with Client(daemon.url) as client:
+
+        async def is_refused_everywhere() -> bool:
+            return {await upload_of(client, 2048) for _ in range(12)} == {413}
+
+        await until(is_refused_everywhere, "a process has the old limit")
+        for pid in answering(daemon):
+            os.kill(pid, signal.SIGKILL)
+        await daemon.until_told("process.started", 4)
+        await daemon.wait_ready()
+        assert {await upload_of(client, 2048) for _ in range(12)} == {413}
+
+
+async def test_a_rejected_reload_is_told_by_every_process(daemon: Daemon) -> None:
+    """/readyz warns of it, whichever process answers."""
+    await daemon.start()
+    daemon.configure(uploads={"max_size": "nonsense"})
+    daemon.reload()
+    await daemon.until_told("config.rejected")
+    async with Client(daemon.url) as client:
+
+        async def is_told_everywhere() -> bool:
+            answers = [await client.request("GET", "/readyz") for _ in range(12)]
+            return all(status == 200 and b"rejected" in body for status, body in answers)
+
+        await until(is_told_everywhere, "a process does not know of it")
+
+
+async def test_limits_of_connections_hold_for_all_processes(daemon: Daemon) -> None:
+    """However they are spread; one that closes makes room, and so does a process that dies."""
+    daemon.configure(api={"max_connections": 8, "max_connections_per_address": 6})
+    await daemon.start()
+    most = 6
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter, int]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        return reader, writer, int(head.split()[1])
+
+    async def is_accepted_again() -> bool:
+        _, writer, status = await connect()
+        writer.close()
+        return status == 200
+
+    opened: list[Any] = [await connect() for _ in range(most)]
+    assert [status for _, _, status in opened] == [200] * most
+    for _ in range(10):
+        _, writer, status = await connect()
+        assert status == 503
+        writer.close()
+    opened.pop()[1].close()
+    await until(is_accepted_again, "a closed connection makes no room")
+    for pid in answering(daemon):
+        os.kill(pid, signal.SIGKILL)
+    await until(is_accepted_again, "connections of dead processes are counted")
+    for _, writer, _ in opened:
+        writer.close()
+
+
+async def test_a_unix_socket_is_shared(daemon: Daemon, tmp_path: Path) -> None:
+    """It is there while one process lives, and gone afterwards; metrics are those of all."""
+    path = tmp_path / "api.sock"
+    daemon.configure(api={"bind": [f"127.0.0.1:{daemon.port}", f"unix:{path}"]})
+    await daemon.start()
+    os.kill(answering(daemon)[0], signal.SIGKILL)
+    await daemon.until_told("process.started", 3)
+    for _ in range(20):
+        connector = aiohttp.UnixConnector(str(path))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get("http://localhost/v2/images") as answer,
+        ):
+            assert answer.status == 200
+
+    async def all_counted() -> bool:
+        return (await figures(tmp_path))["imaged_http_requests_total/2xx/read"] == 20
+
+    await until(all_counted, "the requests of a process are missing")
+    assert await daemon.end() == 0
+    assert not path.exists()
+
+
+async def upload_of(client: Client, size_bytes: int) -> int:
+    """How an upload of so many bytes is answered."""
+    return await client.put(await client.create(), bytes(size_bytes))
+
+
+async def refuses(daemon: Daemon) -> bool:
+    """Whether it accepts no connections."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", daemon.port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs, and is no zombie."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
