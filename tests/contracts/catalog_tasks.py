@@ -20,6 +20,7 @@ from contracts.catalog_samples import (
     UNCHECKED,
     act,
     add_active,
+    add_saving,
     all_images,
     content,
     list_images,
@@ -29,7 +30,7 @@ from contracts.catalog_samples import (
 )
 from imaged.core import uploading
 from imaged.core.access import Caller
-from imaged.core.claim import Claim
+from imaged.core.claim import Claim, InstanceId
 from imaged.core.errors import (
     ClaimLost,
     ImagedError,
@@ -220,6 +221,28 @@ class TasksContract:
         assert not await catalog.find_lapsed(ALL)
         assert not await catalog.list_attempts()
         await audit(catalog)
+
+    async def test_claims_of_one_holder(self, catalog: Catalog) -> None:
+        """They are found before their leases expire, of images and of tasks; not those of others,
+        which may have longer names.
+        """
+        mine = [new_claim(owner="a#1") for _ in range(3)]
+        others = [new_claim(owner=owner) for owner in ("a", "a#11", "a#2")]
+        for number, claim in enumerate((*mine[:2], *others[:2])):
+            await add_saving(catalog, f"i{number}", claim)
+        for name, claim in (("u1", mine[2]), ("u2", others[2])):
+            await catalog.add_task(task(name))
+            await pick_up(catalog, name, claim)
+
+        expected = [
+            HeldClaim(mine[0], "i0"),
+            HeldClaim(mine[1], "i1"),
+            HeldClaim(mine[2], None, "u1"),
+        ]
+        expected.sort(key=lambda held: held.claim.token)
+        assert list(await catalog.find_held(InstanceId("a#1"), ALL)) == expected
+        assert list(await catalog.find_held(InstanceId("a#1"), 2)) == expected[:2]
+        assert not await catalog.find_held(InstanceId("b"), ALL)
 
     async def test_leases_of_both_kinds_lapse_in_one_order(self, catalog: Catalog) -> None:
         """The longest first, of both kinds, within the limit; living ones are not found."""

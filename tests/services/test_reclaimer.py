@@ -8,6 +8,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from imaged.core.claim import InstanceId
 from imaged.core.errors import CatalogError, ClaimLost
 from imaged.core.lifecycle import Status
 from imaged.services.periodic import run_periodically
@@ -36,6 +37,23 @@ async def test_work_of_a_dead_holder_is_taken_back_in_time(cluster: Cluster) -> 
     assert (await node.upload(A, replaces=True)).status is Status.ACTIVE
     await cluster.settle()
     assert len(cluster.keys) == 1
+
+
+async def test_work_of_a_process_that_died_is_taken_back_at_once(cluster: Cluster) -> None:
+    """Its parent waits for no lease; the work of other processes goes on, and so may the parent."""
+    await cluster.killed(A)
+    reclaimer = cluster.node().reclaimer
+
+    assert await reclaimer.take_back_of(InstanceId("living")) == 0
+    assert (await cluster.image(A)).status is Status.SAVING
+    assert await reclaimer.take_back_of(InstanceId("dead")) == 1
+    assert await reclaimer.take_back_of(InstanceId("dead")) == 0
+
+    failure = await cluster.failure_of(A)
+    assert failure.reason == "The process of the server that was working on it ended unexpectedly."
+    assert (await cluster.image(A)).status is Status.QUEUED
+    await cluster.settle()
+    assert not cluster.keys
 
 
 async def test_work_is_taken_back_once(cluster: Cluster) -> None:

@@ -14,16 +14,18 @@ from imaged.core.errors import CatalogTooOld
 SCHEMES = ("postgresql", "postgres")
 
 
-async def open_catalog(url: str, password_file: Path | None = None) -> SqlCatalog:
+async def open_catalog(
+    url: str, password_file: Path | None = None, processes: int = 1
+) -> SqlCatalog:
     """Open the catalog. A SQLite file is created and migrated if necessary, a PostgreSQL database
-    is not.
+    is not. ``processes``: so many of one instance open it, and share its connections.
 
     Raises CatalogError, CatalogTooOld, CatalogTooNew.
     """
     if is_postgresql(url):
         from imaged.catalogs.postgresql.driver import open_postgresql
 
-        return await open_postgresql(url, password_file)
+        return await open_postgresql(url, password_file, processes)
     from imaged.catalogs.sqlite.catalog_file import open_sqlite
 
     return await open_sqlite(url)

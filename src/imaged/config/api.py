@@ -17,10 +17,11 @@ from imaged.config.types import (
     WrongSetting,
 )
 from imaged.config.urls import Origin, PublicUrl
-from imaged.process import usable_processors
+from imaged.core.limits import MIB
 
 MOST_AUTOMATIC_PROCESSES = 8  # more are seldom faster, as the catalog is shared
 MOST_PROCESSES = 64
+LEAST_BUDGET_OF_PROCESS = 16 * MIB  # of uploads.transfer_budget: some transfers at full speed
 MIN_HEADER_BYTES = 4096  # less has no room for tokens
 
 
@@ -116,13 +117,6 @@ class ApiSection(Section):
     cors: CorsSection = Field(
         default_factory=CorsSection, description="Which web pages may call the API."
     )
-
-    @property
-    def process_count(self) -> int:
-        """How many processes answer requests."""
-        if self.processes == "auto":
-            return min(usable_processors(), MOST_AUTOMATIC_PROCESSES)
-        return self.processes
 
     @model_validator(mode="after")
     def _require_positive_timeouts(self) -> ApiSection:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from imaged import DEFAULT_CONFIG_FILE
+from imaged.config.api import LEAST_BUDGET_OF_PROCESS
 from imaged.config.layers import (
     ENVIRONMENT,
     Layer,
@@ -44,6 +45,10 @@ _PAGES_WITHOUT_AUTHENTICATION = (
     'here it is "{origins}"'
 )
 
+_BUDGET_TOO_SMALL = (
+    "leaves each process less than 16 MiB of uploads.transfer_budget, which they share: raise it, "
+    "or choose fewer processes"
+)
 _METRICS_OPEN_TO_ALL = (
     'must be set if metrics.bind has "api": else every client of the API, through a proxy too, '
     'could read the metrics. Or give them an address of their own, such as "127.0.0.1:9293"'
@@ -186,6 +191,15 @@ def _are_limits_in_keystone(sections: Mapping[str, Any]) -> bool:
     return quotas is not None and quotas.source == "keystone"
 
 
+def _are_shares_too_small(sections: Mapping[str, Any]) -> bool:
+    """Whether processes that answer would have too little memory for transfers."""
+    api, uploads = sections.get("api"), sections.get("uploads")
+    if not api or not uploads or api.processes in {"auto", 1}:
+        return False
+    share: int = uploads.transfer_budget // api.processes
+    return share < LEAST_BUDGET_OF_PROCESS
+
+
 def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, str]]:
     """Problems of settings that are valid alone and conflict together."""
     auth, api = sections.get("auth"), sections.get("api")
@@ -210,6 +224,8 @@ def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, 
         found += _repeated_addresses({"api": api.bind, "metrics": metrics.bind})
     if metrics and API_ADDRESSES in metrics.bind and not metrics.token_file:
         found.append((("metrics", "token_file"), _METRICS_OPEN_TO_ALL))
+    if _are_shares_too_small(sections):
+        found.append((("api", "processes"), _BUDGET_TOO_SMALL))
     stores, exports = sections.get("stores"), sections.get("exports")
     if stores and exports:
         found += [

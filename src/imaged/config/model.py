@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from pydantic.fields import FieldInfo
 
-from imaged.config.api import ApiSection
+from imaged.config.api import LEAST_BUDGET_OF_PROCESS, MOST_AUTOMATIC_PROCESSES, ApiSection
 from imaged.config.auth import AuthSection
 from imaged.config.images import (
     DownloadsSection,
@@ -35,6 +35,7 @@ from imaged.config.sections import (
 )
 from imaged.config.stores import EXPORT_TYPES, STORE_TYPES, ExportsSection, StoresSection
 from imaged.config.tasks import ConversionSection, FetchSection, TasksSection
+from imaged.process import usable_processors
 
 KeyPath = tuple[str, ...]
 
@@ -63,6 +64,18 @@ class Config:
     metrics: MetricsSection
     backup: BackupSection
     notifications: NotificationsSection
+
+    @property
+    def answering_processes(self) -> int:
+        """How many processes answer requests: 0 without this role. What "auto" chooses leaves each
+        of them enough of ``uploads.transfer_budget``.
+        """
+        if "api" not in self.daemon.roles:
+            return 0
+        if self.api.processes != "auto":
+            return self.api.processes
+        most = self.uploads.transfer_budget // LEAST_BUDGET_OF_PROCESS
+        return max(1, min(usable_processors(), MOST_AUTOMATIC_PROCESSES, most))
 
     def with_roles(self, roles: Sequence[Role]) -> Config:
         """A copy for an instance with these roles."""

@@ -72,7 +72,8 @@ class Daemon:
     async def run(self) -> None:
         """Run until a signal stops the daemon. Raises ImagedError if it cannot start."""
         instruments = self._metrics_endpoint.instruments
-        async with open_drivers(self._config, instruments) as drivers:
+        processes = 1 if self._forks is None else self._forks.counts.processes
+        async with open_drivers(self._config, instruments, processes=processes) as drivers:
             self._services = ServiceContainer(
                 drivers, self._config, instruments, policy=read_policy(self._config)
             )

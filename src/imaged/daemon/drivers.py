@@ -73,12 +73,17 @@ class Drivers:
 
 @asynccontextmanager
 async def open_drivers(
-    config: Config, instruments: Instruments | None = None, *, is_child: bool = False
+    config: Config,
+    instruments: Instruments | None = None,
+    *,
+    is_child: bool = False,
+    processes: int = 1,
 ) -> AsyncIterator[Drivers]:
     """Open the catalog and the stores, and check that they work and belong together.
 
     With ``instruments``, both are measured. ``is_child``: for a process that a daemon starts. It
     opens without stores that fail, and its daemon logs the outages of the catalog.
+    ``processes``: so many share the connections of the instance.
 
     Raises StoreError, WrongPlace, ExportError and CatalogError with a remedy.
     """
@@ -87,7 +92,9 @@ async def open_drivers(
         _open_keystone(config, instruments) as keystone,
         build_stores(config.stores, lane_factory(config)) as built,
         open_destinations(config.exports) as destinations,
-        open_catalog(config, instruments, logs_outages=not is_child) as catalog,
+        open_catalog(
+            config, instruments, logs_outages=not is_child, processes=processes
+        ) as catalog,
     ):
         places = PlaceRegistry(catalog)
         yield Drivers(
@@ -121,7 +128,11 @@ def _measure_store(instruments: Instruments, name: str) -> Meter:
 
 @asynccontextmanager
 async def open_catalog(
-    config: Config, instruments: Instruments | None = None, *, logs_outages: bool = True
+    config: Config,
+    instruments: Instruments | None = None,
+    *,
+    logs_outages: bool = True,
+    processes: int = 1,
 ) -> AsyncIterator[SqlCatalog]:
     """Open the catalog; with ``instruments`` it is measured, and its outages are logged.
 
@@ -131,7 +142,9 @@ async def open_catalog(
     if connect.is_missing(config.catalog.url):
         await require_empty_stores(config)
     async with open_project_limits(config) as limits:
-        catalog = await connect.open_catalog(config.catalog.url, settings.password_file(config))
+        catalog = await connect.open_catalog(
+            config.catalog.url, settings.password_file(config), processes
+        )
         if instruments is not None:
             meter = watch_catalog(instruments.catalog) if logs_outages else instruments.catalog
             measured = MeteredDatabase(catalog.database, meter)

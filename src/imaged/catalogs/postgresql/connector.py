@@ -30,7 +30,7 @@ from imaged.catalogs.postgresql.errors import (
 from imaged.catalogs.postgresql.url import ConnectionParameters
 from imaged.core.errors import CatalogError
 
-POOL_SIZE = 10
+POOL_SIZE = 10  # of an instance with one process
 STATEMENT_CACHE_SIZE = 100  # prepared and kept, by each connection
 POOLER_PROBES = 30  # to detect another session, while other clients use the sessions, too
 
@@ -91,8 +91,8 @@ class Connector:
         #: known, nothing is left in a session that others may get.
         self.is_pooled = True
 
-    def make_engine(self) -> AsyncEngine:
-        """An engine that makes its connections here."""
+    def make_engine(self, connections: int) -> AsyncEngine:
+        """An engine that makes at most so many connections here."""
 
         def connect() -> Any:
             api: Any = engine.dialect.dbapi
@@ -105,7 +105,7 @@ class Connector:
             creator=connect,
             poolclass=AsyncAdaptedQueuePool,
             hide_parameters=True,  # errors and logs must not contain what clients wrote
-            pool_size=POOL_SIZE,
+            pool_size=connections,
             max_overflow=0,
             json_serializer=lambda value: msgspec.json.encode(value).decode(),
         )

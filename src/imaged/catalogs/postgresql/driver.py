@@ -22,6 +22,7 @@ import random
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +61,7 @@ ROLLBACK_TIMEOUT_SECONDS = 5
 CLOSE_TIMEOUT_SECONDS = 30
 MAX_ATTEMPTS = 4
 MAX_LISTS = 4  # connections that lists may use; the others are for claims and records
+FEWEST_CONNECTIONS = 3  # of a process: for a list, for other calls, and for leases
 MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before a retry
 
 MIN_SERVER_VERSION = 13
@@ -82,29 +84,33 @@ class PostgresqlSettings:
 class PostgresqlDatabase:
     """Runs transactions on one database."""
 
-    connections_limit = POOL_SIZE
     log_bytes = None  # of the server, which sets it by itself
 
-    def __init__(self, url: str, password_file: Path | None = None) -> None:
+    def __init__(
+        self, url: str, password_file: Path | None = None, connections: int = POOL_SIZE
+    ) -> None:
+        self.connections_limit = connections
         self.name = display_name_of(url)
         self.settings = PostgresqlSettings()
         self.second_tries = 0
         self.connector = Connector(parse_catalog_url(url), password_file)
-        self.engine = self.connector.make_engine()
+        self.engine = self.connector.make_engine(connections)
         self._readers = self.engine.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._running: set[asyncio.Task[Any]] = set()
-        self._listing = CapacityLimiter(MAX_LISTS)
+        self._listing = CapacityLimiter(max(1, min(MAX_LISTS, connections // 2)))
         self._turns = Turns()
         self._was_full = False  # after a write, and until a test write succeeds
         self._closed = False
 
     @classmethod
-    async def connect(cls, url: str, password_file: Path | None = None) -> PostgresqlDatabase:
+    async def connect(
+        cls, url: str, password_file: Path | None = None, connections: int = POOL_SIZE
+    ) -> PostgresqlDatabase:
         """Connect and detect poolers. Raises CatalogError."""
-        database = cls(url, password_file)
+        database = cls(url, password_file, connections)
         with translated_errors(database.name):
             await database.connector.detect_pooler()
         return database
@@ -246,13 +252,17 @@ class PostgresqlDatabase:
         return catalog_error_of(self.name, fault)
 
 
-async def open_postgresql(url: str, password_file: Path | None = None) -> SqlCatalog:
-    """Open the catalog of a URL. It must exist and be migrated.
+async def open_postgresql(
+    url: str, password_file: Path | None = None, processes: int = 1
+) -> SqlCatalog:
+    """Open the catalog of a URL. It must exist and be migrated. ``processes``: so many share the
+    connections of one instance.
 
     Raises CatalogTooOld, CatalogTooNew; CatalogError if it cannot be reached, is no catalog, or its
     server is too old.
     """
-    database = await PostgresqlDatabase.connect(url, password_file)
+    connections = max(FEWEST_CONNECTIONS, ceil(POOL_SIZE / processes))
+    database = await PostgresqlDatabase.connect(url, password_file, connections)
     try:
         await database.read(_require_usable)
     except BaseException:

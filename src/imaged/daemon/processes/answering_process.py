@@ -156,7 +156,8 @@ class AnsweringProcess:
         config = self._config = start.config
         configure_log(config.log.level, config.log.format)
         instruments = Instruments(stores=list(config.stores.by_name), process=f"api-{start.slot}")
-        async with open_drivers(config, instruments, is_child=True) as drivers:
+        opened = open_drivers(config, instruments, is_child=True, processes=self._counts.processes)
+        async with opened as drivers:
             self._services = services = ServiceContainer(
                 drivers, config, instruments, start.holder, Policy(start.rules)
             )

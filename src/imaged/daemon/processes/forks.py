@@ -21,8 +21,8 @@ class Forks:
 
 def prepare_forks(config: Config) -> Forks | None:
     """Start the fork server; None if this process answers by itself, or nothing is answered."""
-    processes = config.api.process_count
-    if "api" not in config.daemon.roles or processes == 1:
+    processes = config.answering_processes
+    if processes < 2:  # noqa: PLR2004 - several
         return None
     counts = SharedCounts(processes)
     return Forks(ForkServer.start(partial(answering_process.main, counts)), counts)
