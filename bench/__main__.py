@@ -37,6 +37,7 @@ class Options(TypedDict):
     """What the command line says."""
 
     catalog: str
+    processes: int
     against: str | None
     against_name: str
     against_pid: tuple[int, ...]
@@ -66,6 +67,7 @@ class Options(TypedDict):
 @click.option("--pid", type=int, multiple=True, help="Its process; children count too.")
 @click.option("--header", multiple=True, help="Sent with each request to it.")
 @click.option("--catalog", default="", help="imaged's catalog, migrated. Default: a new SQLite.")
+@click.option("--processes", default=1, show_default=True, help="That answer, of this imaged.")
 @click.option(
     "--only", multiple=True, type=click.Choice(MEASURE_NAMES), help="These measures alone."
 )
@@ -118,7 +120,7 @@ async def _measure(options: Options, measures: Sequence[Measure], progress: Cons
 
 def _first(options: Options, folder: Path) -> BenchTarget:
     if options["url"] is None:
-        return imaged(folder / "imaged", options["catalog"])
+        return imaged(folder / "imaged", options["catalog"], processes=options["processes"])
     where = endpoint(options["url"], options["header"])
     return BenchTarget("first", where, folder, options["pid"])
 

@@ -104,11 +104,17 @@ async def running(contender: BenchTarget) -> AsyncIterator[BenchTarget]:
 
 
 def imaged(
-    folder: Path, catalog: str = "", *, auth: str = 'method = "none"', token: str = ""
+    folder: Path,
+    catalog: str = "",
+    *,
+    auth: str = 'method = "none"',
+    token: str = "",
+    processes: int = 1,
 ) -> BenchTarget:
     """The daemon of this environment, with a new folder, and a new SQLite file or ``catalog``.
 
-    ``auth``: the lines of its section; ``token``: what is sent with each request.
+    ``auth``: the lines of its section; ``token``: what is sent with each request; ``processes``: how
+    many of it answer.
     """
     (folder / "images").mkdir(parents=True)
     port, origin = reserve_port(), Endpoint("127.0.0.1", reserve_port())
@@ -117,6 +123,7 @@ def imaged(
         f"""
         [api]
         bind = ["127.0.0.1:{port}"]
+        processes = {processes}
         [auth]
         {auth}
         [catalog]
