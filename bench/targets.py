@@ -113,8 +113,8 @@ def imaged(
 ) -> BenchTarget:
     """The daemon of this environment, with a new folder, and a new SQLite file or ``catalog``.
 
-    ``auth``: the lines of its section; ``token``: what is sent with each request; ``processes``: how
-    many of it answer.
+    ``auth``: the lines of its section; ``token``: what is sent with each request; ``processes``:
+    how many of it answer.
     """
     (folder / "images").mkdir(parents=True)
     port, origin = reserve_port(), Endpoint("127.0.0.1", reserve_port())
