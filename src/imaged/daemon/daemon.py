@@ -29,7 +29,7 @@ from imaged.daemon.background_jobs import BackgroundJobs
 from imaged.daemon.container import ServiceContainer
 from imaged.daemon.drivers import build_receiver, open_drivers
 from imaged.daemon.keystone import reload_secrets
-from imaged.daemon.metrics_endpoint import MetricsEndpoint
+from imaged.daemon.metrics_endpoint import REFRESH_SECONDS, MetricsEndpoint
 from imaged.daemon.processes.activity import activity_of
 from imaged.daemon.processes.answering import Answering, OwnServer
 from imaged.daemon.processes.forks import Forks
@@ -255,6 +255,8 @@ class Daemon:
     async def _drain(self) -> None:
         """Start no new work; wait up to ``drain_timeout`` for work in progress."""
         timeout = self._config.daemon.drain_timeout
+        if self._answering is not None:
+            await self._answering.refresh(REFRESH_SECONDS)
         in_flight = self._transfers().requests_in_flight
         log.info("daemon.stopping", in_flight=in_flight, drain_timeout_s=timeout.total_seconds())
         self._status_reporter.draining(timeout)

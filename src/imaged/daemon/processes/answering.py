@@ -61,6 +61,10 @@ class Answering(Protocol):
         """Return when every process that answers has responded."""
         ...
 
+    async def refresh(self, seconds: float) -> None:
+        """Wait until ``activity`` is of now, but no longer than that."""
+        ...
+
 
 class OwnServer:
     """Answers in this process. Raises TokenFileInvalid."""
@@ -111,3 +115,6 @@ class OwnServer:
 
     async def check(self) -> None:
         """Return at once: this event loop runs."""
+
+    async def refresh(self, seconds: float) -> None:
+        """Return at once: the counts are those of this process."""
