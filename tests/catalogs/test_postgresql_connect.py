@@ -16,7 +16,7 @@ import pytest_asyncio
 from contracts.catalog_databases import TERMINATE, opened
 from contracts.catalog_samples import all_images, queued
 from imaged.catalogs.connect import inspect_catalog, migrate_catalog, open_catalog, without_password
-from imaged.catalogs.postgresql import connector, driver
+from imaged.catalogs.postgresql import connector, requirements
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresql
 from imaged.catalogs.postgresql.errors import translated_errors
 from imaged.catalogs.postgresql.url import display_name_of
@@ -249,7 +249,7 @@ async def test_a_database_of_something_else() -> None:
 
 async def test_a_server_that_is_too_old(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error has its version, and the oldest one that works."""
-    monkeypatch.setattr(driver, "MIN_SERVER_VERSION", 99)
+    monkeypatch.setattr(requirements, "MIN_SERVER_VERSION", 99)
     for attempt in (open_catalog, migrate_catalog):
         with pytest.raises(CatalogError, match=r"PostgreSQL \d+ is too old .* 99 or newer"):
             await attempt(url)

@@ -49,6 +49,7 @@ from imaged.catalogs.postgresql.errors import (
     classify_error,
     translated_errors,
 )
+from imaged.catalogs.postgresql.requirements import require_server, require_usable
 from imaged.catalogs.postgresql.turns import Turns
 from imaged.catalogs.postgresql.url import display_name_of, parse_catalog_url
 from imaged.catalogs.sql_catalog import SqlCatalog
@@ -64,7 +65,6 @@ MAX_LISTS = 4  # connections that lists may use; the others are for claims and r
 FEWEST_CONNECTIONS = 3  # of a process: for a list, for other calls, and for leases
 MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before a retry
 
-MIN_SERVER_VERSION = 13
 
 _IS_READ_ONLY = text("""
     SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'
@@ -264,7 +264,7 @@ async def open_postgresql(
     connections = max(FEWEST_CONNECTIONS, ceil(POOL_SIZE / processes))
     database = await PostgresqlDatabase.connect(url, password_file, connections)
     try:
-        await database.read(_require_usable)
+        await database.read(require_usable)
     except BaseException:
         await database.close()
         raise
@@ -286,28 +286,10 @@ async def migrate_postgresql(
     """Apply the missing steps. Raises CatalogError, CatalogTooNew."""
     database = await PostgresqlDatabase.connect(url, password_file)
     try:
-        await database.read(_require_server)
+        await database.read(require_server)
         return await database.migrate(partial(migrations.apply_steps, contract=contract))
     finally:
         await database.close()
-
-
-def _require_usable(db: Connection) -> None:
-    _require_server(db)
-    migrations.require_current(db)
-
-
-def _require_server(db: Connection) -> None:
-    said = db.execute(text("SELECT current_setting('server_version_num')::int / 10000")).scalar()
-    if said is None or said < MIN_SERVER_VERSION:
-        raise CatalogError(
-            f"PostgreSQL {said} is too old for the catalog: it needs {MIN_SERVER_VERSION} or newer."
-        )
-    encoding = db.execute(text("SHOW server_encoding")).scalar()
-    if encoding != "UTF8":
-        raise CatalogError(
-            f"The catalog's database has the encoding {encoding}; create it with ENCODING 'UTF8'."
-        )
 
 
 def _is_read_only(db: Connection) -> bool:
