@@ -108,7 +108,7 @@ def told(log: Log, event: str) -> Log:
 
 def require_aborted(log: Log) -> None:
     """An error tells of the silence, and the process is the one that ended."""
-    (silent, *_), (ended, *_) = told(log, "worker.silent"), told(log, "worker.ended")
+    (silent, *_), (ended, *_) = told(log, "process.silent"), told(log, "worker.ended")
     assert (silent["log_level"], silent["pid"]) == ("error", ended["pid"])
     assert ended["exit_code"] == -6
 

@@ -227,7 +227,7 @@ class WorkerSupervisor:
 
 def _abort_silent(worker: Process, seconds: float) -> None:
     """Send SIGABRT to a hanging worker, so that faulthandler logs its stack."""
-    log.error("worker.silent", pid=worker.pid, seconds=seconds)
+    log.error("process.silent", pid=worker.pid, process="worker", seconds=seconds)
     with suppress(ProcessLookupError):
         worker.send_signal(signal.SIGABRT)
 

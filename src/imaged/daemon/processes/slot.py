@@ -115,7 +115,7 @@ class ProcessSlot:
         except (ForkRefused, ForkServerLost) as error:
             self.failures += 1
             self.failure = str(error)
-            log.error("process.refused", process=self.number, error=str(error))  # noqa: TRY400 - expected
+            log.error("process.ended", process=self.number, why=str(error))  # noqa: TRY400 - expected
             return
         holder = self.owner.new_holder()
         link = ChildLink(
