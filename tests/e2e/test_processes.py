@@ -154,7 +154,7 @@ async def test_a_drain_waits_for_all_processes(daemon: Daemon) -> None:
     assert await ending == 0
     assert [line["exit_code"] for line in daemon.told("process.ended")] == [0, 0]
     assert daemon.told("daemon.stopping")[0]["in_flight"] == 8
-    assert not [pid for pid in pids if runs(pid)]
+    await until_ended(pids)
 
 
 async def test_a_second_signal_ends_all_processes_now(daemon: Daemon) -> None:
@@ -182,11 +182,7 @@ async def test_a_killed_daemon_takes_its_processes_along(daemon: Daemon) -> None
     async with Client(daemon.url) as client:
         uploads = await begin_uploads(client, 4, last)
         daemon.process.kill()
-
-        async def all_ended() -> bool:
-            return not [pid for pid in pids if runs(pid)]
-
-        await until(all_ended, "processes are left")
+        await until_ended(pids)
         assert {await upload.status() for upload in uploads} <= {502, None}
         await daemon.process.end()
         await daemon.start()
@@ -204,7 +200,7 @@ async def test_without_the_forking_process_the_service_ends(daemon: Daemon) -> N
 
     assert await process.end() == 1
     assert "answering processes" in daemon.log_text()
-    assert not [pid for pid in pids if runs(pid)]
+    await until_ended(pids)
 
 
 async def test_a_reload_reaches_every_process(daemon: Daemon) -> None:
@@ -309,6 +305,15 @@ async def refuses(daemon: Daemon) -> bool:
         return True
     writer.close()
     return False
+
+
+async def until_ended(pids: list[int]) -> None:
+    """Wait until none of these processes runs."""
+
+    async def have_ended() -> bool:
+        return not [pid for pid in pids if runs(pid)]
+
+    await until(have_ended, "processes are left")
 
 
 def runs(pid: int) -> bool:

@@ -121,10 +121,6 @@ class ForkServer:
         with suppress(ForkServerLost):  # ``run`` tells of it
             await self._request({"kill": process.pid, "signal": int(how)})
 
-    def close(self) -> None:
-        """End it."""
-        self._end.close()
-
     async def _request(self, request: dict[str, object], descriptors: Sequence[int] = ()) -> None:
         """Raises ForkServerLost."""
         message = json.dumps(request).encode()
