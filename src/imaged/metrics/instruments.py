@@ -64,11 +64,6 @@ class Instruments:
             registry=None,
         )
 
-        self.answering_processes = Gauge(
-            "imaged_answering_processes",
-            "Processes that answer requests now; see api.processes.",
-            registry=None,
-        )
         self.process_deaths = Counter(
             "imaged_process_deaths",
             "Processes that answered requests and ended unexpectedly.",
@@ -87,7 +82,6 @@ class Instruments:
         self.registry.register(self.loop)
         self.registry.register(self._reloaded)
         self.registry.register(self._scrub_delay)
-        self.registry.register(self.answering_processes)
         self.registry.register(self.process_deaths)
 
     def register_loop_lag(self) -> None:

@@ -91,7 +91,6 @@ class OwnServer:
         """Answer from now on."""
         tasks.start_soon(self._server.serve, listeners)
         await self._server.ready.wait()
-        self._instruments.answering_processes.set(1)
 
     def prepare(self, config: Config, policy: Policy) -> None:
         """Load tokens and secrets, and apply rules. Raises ImagedError."""

@@ -81,7 +81,6 @@ class AnsweringProcesses:
         self._numbers = count(1)
         self._all_ended = anyio.Event()
         self._state = DaemonState()
-        metrics.instruments.answering_processes.set_function(self._count_ready)
         metrics.track_children([slot.counters for slot in self._slots], self.refresh)
         reporter = services.reporter
         reporter.requests = lambda: self._activity.requests
@@ -109,7 +108,7 @@ class AnsweringProcesses:
         tasks.start_soon(self._tell_state_forever)
         for slot in self._slots:
             await slot.tried.wait()
-        if not self._count_ready():
+        if not any(one.ready_at for one in self._living()):
             raise AnsweringFailed(self._slots[0].failure)
 
     def prepare(self, config: Config, policy: Policy) -> None:
@@ -181,9 +180,6 @@ class AnsweringProcesses:
 
     def _living(self) -> list[RunningProcess]:
         return [slot.current for slot in self._slots if slot.current is not None]
-
-    def _count_ready(self) -> int:
-        return sum(one.ready_at is not None for one in self._living())
 
     def _send_to_all(self, instruction: Instruction) -> None:
         for slot in self._slots:
