@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest_asyncio
 from contracts import catalog_databases
 from contracts.catalog_files import opened
 from contracts.catalog_samples import queued
-from contracts.catalog_slow_lists import LONG_PAGE, limit_lists
+from contracts.catalog_slow_lists import LONG_PAGE, limit_waiting
 from imaged.catalogs.database import MeteredDatabase
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError, ImageNotFound, ListTooSlow
@@ -57,10 +58,11 @@ async def test_transactions_are_told_with_how_they_ended(within: SqlCatalog) -> 
     assert {what for what, _ in notes.told} == set(TRANSACTION_KINDS)
 
 
-async def test_lists_have_their_time_limit(within: SqlCatalog) -> None:
-    """That of the database within: they do not count as other reads."""
-    limit_lists(within, 0)
+async def test_lists_have_their_turns(within: SqlCatalog) -> None:
+    """Those of the database within: they do not count as other reads."""
+    limit_waiting(within, 0)
     catalog = SqlCatalog(MeteredDatabase(within.database, ignore_measurement))
+    catalog.list_budget = timedelta(0)
     for listed in (catalog.list_page(LONG_PAGE, MIB), catalog.list_tasks(TaskQuery())):
         with pytest.raises(ListTooSlow):
             await listed

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from imaged.catalogs.image_pages import MAX_CACHED_CONDITIONS, statement
+from imaged.catalogs.image_pages import MAX_CACHED_CONDITIONS, ListStatements, statements_of
 from imaged.core.access import Caller
 from imaged.core.image import Image
+from imaged.core.list_runs import single_run
 from imaged.core.query import Column, Condition, ImageQuery, Operator
 
 USUAL = ImageQuery(
@@ -20,16 +21,23 @@ LAST = Image(id="i", owner="p", created_at=datetime(2026, 1, 1, tzinfo=UTC))
 ONE_OF_MANY = Condition(Column.NAME, Operator.ONE_OF, tuple(map(str, range(10_000))))
 
 
+def statements(query: ImageQuery) -> ListStatements:
+    """Those for SQLite."""
+    run = single_run(query.order, query.conditions, query.after)
+    assert run is not None
+    return statements_of(query, run, "sqlite")
+
+
 def test_a_usual_page_is_built_once() -> None:
     """Many clients request it, and often."""
-    assert statement(USUAL, "sqlite") is statement(replace(USUAL), "sqlite")
+    assert statements(USUAL) is statements(replace(USUAL))
 
 
 def test_each_caller_has_statements_of_his_own() -> None:
     """One caller's statement never serves another."""
     other = replace(USUAL, caller=Caller("u", "q", frozenset({"member"})))
 
-    assert statement(USUAL, "sqlite") is not statement(other, "sqlite")
+    assert statements(USUAL) is not statements(other)
 
 
 @pytest.mark.parametrize(
@@ -45,4 +53,4 @@ def test_each_caller_has_statements_of_his_own() -> None:
 )
 def test_rare_or_large_statements_are_not_cached(query: ImageQuery) -> None:
     """Filters are limited only by the header's size, and a statement is larger than its text."""
-    assert statement(query, "sqlite") is not statement(query, "sqlite")
+    assert statements(query) is not statements(query)

@@ -18,6 +18,7 @@ from contracts.catalog_databases import (
     other_transaction,
     require_idle,
 )
+from contracts.catalog_dates import ImageDatesContract
 from contracts.catalog_slow_lists import SlowListsContract
 from imaged.catalogs.account_tables import accounts
 from imaged.catalogs.postgresql.driver import PostgresqlSettings, open_postgresql
@@ -27,6 +28,10 @@ from imaged.core.image import Image
 from support.postgresql import connected, execute
 
 pytestmark = pytest.mark.asyncio
+
+
+class TestImageDates(ImageDatesContract):
+    """Lists by tag, property and member, in the order of creation."""
 
 
 class TestSlowLists(SlowListsContract):

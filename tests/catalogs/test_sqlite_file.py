@@ -19,6 +19,7 @@ from sqlalchemy import Connection, func, select
 
 from contracts import catalog_stress_process
 from contracts.catalog_audit import audit
+from contracts.catalog_dates import ImageDatesContract
 from contracts.catalog_files import database_of, names_in, no_file_beyond, opened, raw
 from contracts.catalog_samples import add_active, all_images, queued
 from contracts.catalog_slow_lists import SlowListsContract
@@ -39,6 +40,10 @@ async def catalog(path: Path) -> AsyncIterator[SqlCatalog]:
     """Empty."""
     async with opened(path) as catalog:
         yield catalog
+
+
+class TestImageDates(ImageDatesContract):
+    """Lists by tag, property and member, in the order of creation."""
 
 
 class TestSlowLists(SlowListsContract):

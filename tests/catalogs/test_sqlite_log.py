@@ -16,12 +16,13 @@ from structlog.testing import capture_logs
 
 from contracts.catalog_files import database_of, no_file_beyond, opened, raw
 from contracts.catalog_samples import all_images, queued
-from contracts.catalog_slow_lists import limit_lists
+from contracts.catalog_slow_lists import limit_waiting
 from imaged.catalogs.account_tables import accounts
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite import driver
 from imaged.catalogs.sqlite.driver import SqliteSettings
 from imaged.core.limits import MIB
+from imaged.core.list_plan import LIST_BUDGET
 from support.quotas import limit_total, limits
 from support.waiting import until
 
@@ -79,9 +80,9 @@ async def test_a_slow_list_holds_up_no_reader(
     catalog: SqlCatalog, path: Path, let_go: threading.Event
 ) -> None:
     """The log is truncated when the list has ended; until then records are read."""
-    limit_lists(catalog, 60)
+    limit_waiting(catalog, 60)
     async with anyio.create_task_group() as crowd:
-        crowd.start_soon(database_of(catalog).read_list, slow(let_go))
+        crowd.start_soon(database_of(catalog).read_list, slow(let_go), LIST_BUDGET)
         await until_busy(catalog, 1)
         crowd.start_soon(limit_total, catalog, "a", 1)
         await until_committed(path, 1)

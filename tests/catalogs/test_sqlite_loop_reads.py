@@ -27,6 +27,7 @@ from imaged.catalogs.sqlite.loop_reader import CHECK_STEPS, LoopReader, MustWait
 from imaged.catalogs.sqlite.page_cache import PageCache, is_in_memory
 from imaged.core.errors import ImageNotFound
 from imaged.core.limits import MIB
+from imaged.core.list_plan import LIST_BUDGET
 
 ENDLESS = text(
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
@@ -117,11 +118,13 @@ class TestWhereReadsAreMade:
         """The file was just written."""
         database = database_of(catalog)
         assert await database.read_short(thread_of) == threading.get_ident()
-        assert await database.read_list(thread_of, is_short=True) == threading.get_ident()
+        assert (
+            await database.read_list(thread_of, LIST_BUDGET, is_short=True) == threading.get_ident()
+        )
 
     async def test_in_a_thread_if_a_list_may_be_long(self, catalog: SqlCatalog) -> None:
         """Its rows are converted where it is read."""
-        assert await database_of(catalog).read_list(thread_of) != threading.get_ident()
+        assert await database_of(catalog).read_list(thread_of, LIST_BUDGET) != threading.get_ident()
 
     async def test_in_a_thread_if_the_file_is_not_in_memory(
         self, catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
@@ -132,7 +135,9 @@ class TestWhereReadsAreMade:
         database.page_cache.check()
 
         assert await database.read_short(thread_of) != threading.get_ident()
-        assert await database.read_list(thread_of, is_short=True) != threading.get_ident()
+        assert (
+            await database.read_list(thread_of, LIST_BUDGET, is_short=True) != threading.get_ident()
+        )
 
     async def test_what_takes_long_is_read_again_in_a_thread(self, catalog: SqlCatalog) -> None:
         """The caller notices nothing."""

@@ -14,13 +14,16 @@ from sqlalchemy import Connection, create_engine
 from contracts.catalog_files import opened, raw, schema_of
 from contracts.catalog_samples import queued
 from contracts.catalog_step_kinds import StepKindsContract
-from imaged.catalogs import migrations
+from imaged.catalogs import image_dates, migrations
 from imaged.catalogs.connect import inspect_catalog, migrate_catalog, open_catalog
 from imaged.catalogs.dialects import metadata
 from imaged.catalogs.migrations import Migration
+from imaged.catalogs.sqlite import catalog_file
 from imaged.catalogs.sqlite.catalog_file import open_sqlite
 from imaged.catalogs.sqlite.driver import SqliteDatabase
 from imaged.core.errors import CatalogError, CatalogTooNew, CatalogTooOld
+from imaged.core.limits import MIB
+from imaged.core.query import ImageQuery
 
 pytestmark = pytest.mark.asyncio
 
@@ -142,3 +145,43 @@ async def test_a_step_that_fails_leaves_nothing(path: Path) -> None:
     await database.close()
     assert schema_of(path) == set()
     assert (await migrate_catalog(f"sqlite:///{path}")).before is None
+
+
+async def test_rows_that_were_there_are_dated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In transactions of their own; a migration that was interrupted there goes on."""
+    with monkeypatch.context() as only:
+        only.setattr(migrations, "STEPS", migrations.STEPS[:7])
+        await migrate_catalog(f"sqlite:///{path}")
+    with raw(path) as db:
+        db.execute("PRAGMA foreign_keys = OFF")
+        for name in "abc":
+            db.execute(
+                "INSERT INTO images (id, owner, visibility, protected, hidden, min_ram_mib,"
+                " min_disk_gib, tags, properties, status, version, since, created_at, updated_at)"
+                " VALUES (?, 'a', 'private', 0, 0, 0, 0, '[]', '{}', 'queued', 1, ?, ?, ?)",
+                (name, ord(name), ord(name), ord(name)),
+            )
+            db.execute("INSERT INTO image_tags VALUES (?, 't')", (name,))
+    monkeypatch.setattr(image_dates, "FILLED_AT_ONCE", 1)
+    calls: list[str] = []
+
+    def fill_until_b(db: Connection, table: str, after: str) -> str | None:
+        calls.append(after)
+        if after == "b":
+            raise CatalogError("interrupted")
+        return image_dates.fill_some(db, table, after)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(catalog_file, "fill_some", fill_until_b)
+        with pytest.raises(CatalogError, match="interrupted"):
+            await migrate_catalog(f"sqlite:///{path}")
+    dated = "SELECT image_id, image_created_at FROM image_tags ORDER BY 1"
+    with raw(path) as db:
+        assert db.execute(dated).fetchall() == [("a", 97), ("b", 98), ("c", None)]
+
+    assert await migrate_catalog(f"sqlite:///{path}") == Migration("0016", LATEST, 0)
+    with raw(path) as db:
+        assert db.execute(dated).fetchall() == [("a", 97), ("b", 98), ("c", 99)]
+    async with opened(path) as catalog:
+        found = await catalog.list_page(ImageQuery(tags=("t",)), MIB)
+        assert [image.id for image in found.images] == ["c", "b", "a"]

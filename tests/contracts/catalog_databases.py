@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import AsyncAdaptedQueuePool
 
+from contracts.catalog_files import PATIENCE
 from imaged.catalogs.postgresql.driver import PostgresqlDatabase, open_postgresql
 from imaged.catalogs.sql_catalog import SqlCatalog
 from support.postgresql import connected, fresh_database
@@ -36,6 +37,8 @@ SCHEMA = """
     UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
     UNION ALL SELECT format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
     FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 """
 
 
@@ -43,6 +46,7 @@ SCHEMA = """
 async def opened(url: str) -> AsyncIterator[SqlCatalog]:
     """The catalog of this database; at the end no transaction runs, and no connection is open."""
     catalog = await open_postgresql(url)
+    catalog.list_budget = PATIENCE
     try:
         yield catalog
         require_idle(catalog)

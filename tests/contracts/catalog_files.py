@@ -6,6 +6,7 @@ import resource
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite.catalog_file import migrate_sqlite
 from imaged.catalogs.sqlite.driver import SqliteDatabase, SqliteSettings
 
+PATIENCE = timedelta(seconds=20)  # of lists: tests share their processors
+
 
 @asynccontextmanager
 async def opened(path: Path, settings: SqliteSettings | None = None) -> AsyncIterator[SqlCatalog]:
     """The catalog of this file; at the end no connection may be in use, and then none is open."""
     await migrate_sqlite(path)
     catalog = SqlCatalog(SqliteDatabase(path, settings))
+    catalog.list_budget = PATIENCE
     try:
         yield catalog
         assert database_of(catalog).busy == 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.catalog_samples import ALL, UNCHECKED, UNSHRUNK, all_images, content, list_images
+from imaged.core import list_plan
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
 from imaged.core.lifecycle import Status
@@ -113,6 +114,15 @@ Fresh = Callable[[], AbstractAsyncContextManager[Catalog]]
 QUERIES = 12  # for each example
 
 
+@asynccontextmanager
+async def decided(few: bool | None) -> AsyncIterator[None]:
+    """Take all images that filters find for few, or for many; None: count them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if few is not None:
+            patch.setattr(list_plan, "are_few", lambda *_: few)
+        yield
+
+
 class ListsContract:
     """Lists are the same in every catalog."""
 
@@ -124,8 +134,11 @@ class ListsContract:
     )
     @given(data=st.data())
     async def test_any_list(self, fresh: Fresh, data: st.DataObject) -> None:
-        """Whatever the images and the query, the answer equals that of ``page``."""
-        async with fresh() as catalog:
+        """Whatever the images and the query, the answer equals that of ``page``: read in the order
+        of the list, by what its filters find, or as it is decided.
+        """
+        few = data.draw(st.sampled_from([None, True, False]))
+        async with fresh() as catalog, decided(few):
             drawn = data.draw(st.lists(images(), max_size=12, unique_by=lambda i: i.id))
             there = [await catalog.add_image(image) for image in drawn]
             for _ in range(QUERIES):

@@ -162,14 +162,19 @@ def test_every_column_has_a_value(column: Column) -> None:
     ("order", "full"),
     [
         (NEWEST_FIRST, (*NEWEST_FIRST, Order(Column.ID, descending=True))),
-        ((Order(Column.NAME),), (Order(Column.NAME), Order(Column.ID))),
-        ((Order(Column.ID), Order(Column.NAME)), (Order(Column.ID), Order(Column.NAME))),
+        (
+            (Order(Column.NAME),),
+            (Order(Column.NAME), Order(Column.CREATED_AT), Order(Column.ID)),
+        ),
+        (
+            (Order(Column.CREATED_AT, descending=True), Order(Column.NAME)),
+            (Order(Column.CREATED_AT, descending=True), Order(Column.NAME), Order(Column.ID)),
+        ),
+        ((Order(Column.ID), Order(Column.NAME)), (Order(Column.ID),)),
     ],
 )
-def test_an_order_is_made_total_by_the_id(
-    order: tuple[Order, ...], full: tuple[Order, ...]
-) -> None:
-    """In the direction of the last key, unless the id is a key already."""
+def test_an_order_is_made_total(order: tuple[Order, ...], full: tuple[Order, ...]) -> None:
+    """By creation and id, in the direction of the last key; behind the id nothing is sorted."""
     assert total_order(order) == full
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from imaged.catalogs.postgresql.driver import migrate_postgresql
+from imaged.catalogs.postgresql.migrate import migrate_postgresql
 from support.command import ServerProcess, Workspace, blobs, imaged, serving
 from support.page_claims import typed_in
 from support.page_examples import ROOT

@@ -24,7 +24,7 @@ from uuid import uuid4
 
 import asyncpg  # type: ignore[import-untyped]
 
-from imaged.catalogs.postgresql.driver import migrate_postgresql
+from imaged.catalogs.postgresql.migrate import migrate_postgresql
 from support.orphans import give_to_unprivileged, unprivileged
 from support.ports import reserve_port
 from support.waiting import wait_until

@@ -17,7 +17,8 @@ from contracts.catalog_queue import LeasesContract
 from contracts.catalog_races import RacesContract
 from contracts.catalog_status import StatusContract
 from imaged.catalogs.connect import inspect_catalog
-from imaged.catalogs.postgresql.driver import PostgresqlDatabase, migrate_postgresql
+from imaged.catalogs.postgresql.driver import PostgresqlDatabase
+from imaged.catalogs.postgresql.migrate import migrate_postgresql
 from imaged.catalogs.postgresql.url import SESSION_SETTINGS
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError

@@ -60,7 +60,7 @@ async def migrate_catalog(
 ) -> Migration:
     """Apply the missing steps. Raises CatalogError, CatalogTooNew."""
     if is_postgresql(url):
-        from imaged.catalogs.postgresql.driver import migrate_postgresql
+        from imaged.catalogs.postgresql.migrate import migrate_postgresql
 
         return await migrate_postgresql(url, password_file, contract=contract)
     from imaged.catalogs.sqlite.catalog_file import migrate_sqlite, path_of

@@ -22,7 +22,6 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Index,
-    Join,
     MetaData,
     Select,
     String,
@@ -41,6 +40,7 @@ from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 from imaged.units import MICROSECOND
 
+SQLITE = "sqlite"  # its name among dialects
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: The advisory lock of schema changes; an arbitrary number that has no other use.
@@ -106,7 +106,7 @@ class Duration(TypeDecorator[timedelta]):
         return None if value is None else timedelta(microseconds=value)
 
 
-def _compiled(
+def compiled_arguments(
     element: FunctionElement[Any], compiler: SQLCompiler, options: Mapping[str, Any]
 ) -> list[str]:
     """The SQL of each argument."""
@@ -122,13 +122,13 @@ class _MinusDuration(FunctionElement[datetime]):
 
 @compiles(_MinusDuration)
 def _with_intervals(element: _MinusDuration, compiler: SQLCompiler, **options: Any) -> str:
-    instant, duration = _compiled(element, compiler, options)
+    instant, duration = compiled_arguments(element, compiler, options)
     return f"({instant} - {duration} * interval '1 microsecond')"
 
 
 @compiles(_MinusDuration, "sqlite")
 def _with_numbers(element: _MinusDuration, compiler: SQLCompiler, **options: Any) -> str:
-    instant, duration = _compiled(element, compiler, options)
+    instant, duration = compiled_arguments(element, compiler, options)
     return f"({instant} - {duration})"
 
 
@@ -137,26 +137,6 @@ def minus_duration(
 ) -> ColumnElement[datetime]:
     """An instant minus a duration, in SQL."""
     return _MinusDuration(instant, duration)
-
-
-class _OrderedJoin(Join):
-    """A join that begins with its left table."""
-
-    inherit_cache = True
-
-
-@compiles(_OrderedJoin, "sqlite")
-def _as_cross_join(element: _OrderedJoin, compiler: SQLCompiler, **options: Any) -> str:
-    """SQLite keeps the order of a CROSS JOIN. It has no statistics, and would else begin with a
-    condition on the other table that nearly all of its rows meet.
-    """
-    joined = str(compiler.visit_join(element, **options))  # type: ignore[no-untyped-call]
-    return joined.replace(" JOIN ", " CROSS JOIN ", 1)
-
-
-def join_beginning_with(left: Table, right: Table) -> Join:
-    """A join of a table with few matching rows to another one. PostgreSQL finds its own order."""
-    return _OrderedJoin(left, right)
 
 
 class TextList(TypeDecorator[Sequence[str]]):
@@ -188,13 +168,13 @@ class _IsAnyOf(FunctionElement[Any]):
 
 @compiles(_IsAnyOf)
 def _in_array(element: _IsAnyOf, compiler: SQLCompiler, **options: Any) -> str:
-    text_sql, list_sql = _compiled(element, compiler, options)
+    text_sql, list_sql = compiled_arguments(element, compiler, options)
     return f"({text_sql} = ANY ({list_sql}))"
 
 
 @compiles(_IsAnyOf, "sqlite")
 def _in_json(element: _IsAnyOf, compiler: SQLCompiler, **options: Any) -> str:
-    text_sql, list_sql = _compiled(element, compiler, options)
+    text_sql, list_sql = compiled_arguments(element, compiler, options)
     return f"({text_sql} IN (SELECT value FROM json_each({list_sql})))"  # noqa: S608 - both compiled
 
 
@@ -217,6 +197,16 @@ def partial_index(name: str, *columns: str, where: str, unique: bool = False) ->
     """An index of the rows that meet a condition."""
     only = text(where)
     return Index(name, *columns, unique=unique, sqlite_where=only, postgresql_where=only)
+
+
+def nulls_first_index(name: str, column: str, *others: str) -> Sequence[Index]:
+    """An index, one for each database, in which images without a value of the column come first,
+    as in lists.
+    """
+    return (
+        Index(name, column, *others).ddl_if(dialect="sqlite"),
+        Index(name, text(f"{column} NULLS FIRST"), *others).ddl_if(dialect="postgresql"),
+    )
 
 
 def now(db: Connection) -> datetime:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from imaged.catalogs import rows
-from imaged.catalogs.dialects import join_beginning_with
 from imaged.catalogs.tables import image_members, images
-from imaged.core.image import Image, Visibility
-from imaged.core.member import Member, MemberStatus
+from imaged.core.image import Image
+from imaged.core.member import Member
 
 #: Whether the image of a row has members: most have none, and then no other statement is needed.
 ARE_THERE = exists().where(image_members.c.image_id == images.c.id).correlate(images)
@@ -35,20 +34,8 @@ def write(db: Connection, before: Image, after: Image) -> None:
         db.execute(_REMOVE, {"this": after.id, "this_member": member_id})
     for member_id, member in after.members.items():
         if member_id not in before.members:
-            db.execute(_ADD, rows.member_values(after.id, member))
+            dated = {"image_created_at": after.created_at}
+            db.execute(_ADD, {**rows.member_values(after.id, member), **dated})
         elif member != before.members[member_id]:
             values = {"status": member.status, "updated_at": member.updated_at}
             db.execute(_UPDATE, {"this": after.id, "this_member": member_id, **values})
-
-
-def shared_with(project: str, status: MemberStatus | None) -> Select[str]:
-    """The ids of images that are shared with a project which gave this answer; None: any answer.
-
-    It begins with the rows of that member, of which there are few, whatever the filters are.
-    """
-    found = (
-        select(images.c.id)
-        .select_from(join_beginning_with(image_members, images))
-        .where(image_members.c.member_id == project, images.c.visibility == Visibility.SHARED)
-    )
-    return found if status is None else found.where(image_members.c.status == status)

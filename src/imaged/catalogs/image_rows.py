@@ -223,7 +223,8 @@ def _write_tags(db: Connection, before: Image, after: Image) -> None:
     if removed := old - new:
         db.execute(_REMOVE_TAGS, {"this": after.id, "these": sorted(removed)})
     if added := new - old:
-        db.execute(_ADD_TAGS, [{"image_id": after.id, "tag": tag} for tag in sorted(added)])
+        row = {"image_id": after.id, "image_created_at": after.created_at}
+        db.execute(_ADD_TAGS, [{**row, "tag": tag} for tag in sorted(added)])
 
 
 def _write_properties(db: Connection, before: Image, after: Image) -> None:
@@ -231,7 +232,8 @@ def _write_properties(db: Connection, before: Image, after: Image) -> None:
     if removed := {name for name, _ in old - new}:
         db.execute(_REMOVE_PROPERTIES, {"this": after.id, "these": sorted(removed)})
     if added := new - old:
-        values = [{"image_id": after.id, "name": name, "value": text} for name, text in added]
+        row = {"image_id": after.id, "image_created_at": after.created_at}
+        values = [{**row, "name": name, "value": text} for name, text in added]
         db.execute(_ADD_PROPERTIES, values)
 
 

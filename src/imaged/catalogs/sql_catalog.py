@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from imaged.catalogs import (
@@ -24,20 +25,24 @@ from imaged.catalogs import (
     tasks,
 )
 from imaged.catalogs.change_log import ChangeLog, bound_actor
-from imaged.catalogs.database import Database
+from imaged.catalogs.database import Database, ListBudgetSpent, Transaction
 from imaged.catalogs.sql_accounts import SqlAccounts
 from imaged.catalogs.sql_installation import SqlInstallation
 from imaged.catalogs.sql_outbox import SqlOutbox
 from imaged.core import ledger
 from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
+from imaged.core.errors import ListTooBroad
 from imaged.core.history import ImageHistory
 from imaged.core.image import Change, Image, Location
+from imaged.core.list_plan import LIST_BUDGET, filter_to_add, is_simple
 from imaged.core.query import ImagePage, ImageQuery, TaskQuery
 from imaged.core.summary import Summary
 from imaged.core.task import Progress, Task, TaskChange
 from imaged.ports.image_catalog import HeldClaim
 from imaged.ports.project_limits import ProjectLimits
+
+T = TypeVar("T")
 
 SHORT_PAGE = 50  # images: about a millisecond
 
@@ -53,6 +58,7 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
     ) -> None:
         super().__init__(database, limits)
         self._change_log = change_log or ChangeLog()
+        self.list_budget = LIST_BUDGET
 
     async def close(self) -> None:
         """Wait for running transactions, and close every connection."""
@@ -82,7 +88,18 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
     async def list_page(self, query: ImageQuery, max_bytes: int) -> ImagePage:
         """Return the beginning of the page that ``core/query`` describes, about this long."""
         listed = partial(image_pages.list_page, query=query, max_bytes=max_bytes)
-        return await self.database.read_list(listed, is_short=query.limit <= SHORT_PAGE)
+        is_short = query.limit <= SHORT_PAGE and is_simple(query)
+        return await self._read_list(listed, filter_to_add(query), is_short=is_short)
+
+    async def _read_list(
+        self, transaction: Transaction[T], filter_to_add: str, *, is_short: bool = False
+    ) -> T:
+        """Raises ListTooBroad, ListTooSlow, CatalogError."""
+        try:
+            return await self.database.read_list(transaction, self.list_budget, is_short=is_short)
+        except ListBudgetSpent as error:
+            seconds = error.budget.total_seconds()
+            raise ListTooBroad(seconds, filter_to_add) from error
 
     async def modify_image(self, image_id: str, change: Change) -> Image:
         """Apply a change and its consequences. Raises what the port says."""
@@ -129,7 +146,8 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
 
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
         """Return the page that ``core/query`` describes."""
-        return await self.database.read_list(partial(tasks.list_tasks, query=query))
+        listed = partial(tasks.list_tasks, query=query)
+        return await self._read_list(listed, "image_id=ID")
 
     async def count_unfinished_tasks(self, owner: str) -> int:
         """The number of this owner's tasks that are pending or being worked on."""

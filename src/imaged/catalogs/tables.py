@@ -17,7 +17,7 @@
 Rule 1: what the lifecycle forbids, a CHECK refuses, whatever the statement.
 Rule 2: nothing is stored twice. An image's claim *is* its row in ``claims``, and a location's size
         *is* the blob's; only tags and properties are, because reading and filtering need
-        different shapes of them.
+        different shapes of them, and the creation time of their image (``image_dates.py``).
 Rule 3: every index says which statement needs it.
 
 Text sorts by code point everywhere (on PostgreSQL: collation "C"). ``migrations/`` makes these
@@ -40,16 +40,24 @@ from sqlalchemy import (
     Uuid,
     false,
     literal_column,
-    text,
 )
 
 from imaged.catalogs import (  # noqa: F401 - they are among them
     account_tables,
+    image_dates,
     installation_tables,
     outbox_tables,
     task_tables,
 )
-from imaged.catalogs.dialects import TEXT, Duration, Instant, check_in, metadata, partial_index
+from imaged.catalogs.dialects import (
+    TEXT,
+    Duration,
+    Instant,
+    check_in,
+    metadata,
+    nulls_first_index,
+    partial_index,
+)
 from imaged.core.blob import BlobState
 from imaged.core.image import Visibility
 from imaged.core.lifecycle import RESTORE_EVENTS, Status
@@ -57,7 +65,7 @@ from imaged.core.member import MemberStatus
 
 STAGED = -1  # the position of staged data among the locations of an image
 
-#: Long values are indexed by a prefix: an index entry has a maximum size.
+#: Of long values: an index entry has a maximum size.
 value_prefix = literal_column("substr(value, 1, 64)", TEXT)
 
 images = Table(
@@ -127,17 +135,33 @@ images = Table(
         " AND (failure_phase IS NOT NULL OR failure_at IS NULL)",
         name="failure_whole",
     ),
-    # lists without a filter, newest first or oldest first
+    # lists in the default order or sorted by a column, of all images or those with one value
     Index("images_created", "created_at", "id"),
-    # lists of one project's images; a branch of every caller's list
     Index("images_owner", "owner", "created_at", "id"),
-    # lists of public and of community images; the other branches
     Index("images_visibility", "visibility", "created_at", "id"),
-    # lists of images in one status
     Index("images_status", "status", "created_at", "id"),
-    # lists sorted by name, and the image of this name; null comes first
-    Index("images_name", "name", "id").ddl_if(dialect="sqlite"),
-    Index("images_name", text("name NULLS FIRST"), "id").ddl_if(dialect="postgresql"),
+    Index("images_updated", "updated_at", "created_at", "id"),
+    Index("images_min_ram", "min_ram_mib", "created_at", "id"),
+    Index("images_min_disk", "min_disk_gib", "created_at", "id"),
+    *nulls_first_index("images_name", "name", "created_at", "id"),
+    *nulls_first_index("images_disk_format", "disk_format", "created_at", "id"),
+    *nulls_first_index("images_container_format", "container_format", "created_at", "id"),
+    *nulls_first_index("images_size", "size_bytes", "created_at", "id"),
+    partial_index("images_redated", "created_at", "id", where="updated_at < created_at"),
+    partial_index("images_protected", "created_at", "id", where="protected"),
+    partial_index("images_hidden", "created_at", "id", where="hidden"),
+    partial_index(
+        "images_virtual_size", "virtual_size_bytes", where="virtual_size_bytes IS NOT NULL"
+    ),
+    partial_index("images_checksum", "checksum", where="checksum IS NOT NULL"),
+    partial_index("images_hash_value", "hash_value", where="hash_value IS NOT NULL"),
+    partial_index(
+        "images_hash_algorithm",
+        "hash_algorithm",
+        "created_at",
+        "id",
+        where="hash_algorithm IS NOT NULL",
+    ),
     # find_expirable
     partial_index("images_restorable", "since", "id", where="deleted_from IS NOT NULL"),
     # find_broken_uploads
@@ -153,8 +177,9 @@ image_tags = Table(
     metadata,
     Column("image_id", ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
     Column("tag", TEXT, primary_key=True),
-    # lists of images with a tag
-    Index("image_tags_tag", "tag", "image_id"),
+    Column("image_created_at", Instant),
+    # lists of images with a tag, in the default order
+    Index("image_tags_tag", "tag", "image_created_at", "image_id"),
     sqlite_with_rowid=False,
 )
 
@@ -164,8 +189,9 @@ image_properties = Table(
     Column("image_id", ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
     Column("name", TEXT, primary_key=True),
     Column("value", TEXT, nullable=False),
-    # lists of images with a property
-    Index("image_properties_value", "name", value_prefix, "image_id"),
+    Column("image_created_at", Instant),
+    # lists of images with a property, in the default order
+    Index("image_properties_value", "name", value_prefix, "image_created_at", "image_id"),
 )
 
 image_members = Table(
@@ -176,9 +202,10 @@ image_members = Table(
     Column("status", TEXT, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("image_created_at", Instant),
     CheckConstraint(check_in("status", MemberStatus), name="member_status_known"),
     # lists of images shared with a project; a branch of every caller's list
-    Index("image_members_member", "member_id", "status", "image_id"),
+    Index("image_members_member", "member_id", "status", "image_created_at", "image_id"),
     sqlite_with_rowid=False,
 )
 
@@ -268,3 +295,6 @@ claims = Table(
 )
 
 tombstones = Table("tombstones", metadata, Column("id", TEXT, primary_key=True))
+
+
+image_dates.keep_current(images, image_tags, image_properties, image_members)

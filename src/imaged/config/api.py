@@ -12,6 +12,7 @@ from imaged.config.types import (
     Duration,
     NonEmptyTuple,
     PlainTuple,
+    PositiveDuration,
     PositiveInt,
     Size,
     WrongSetting,
@@ -88,6 +89,12 @@ class ApiSection(Section):
         "The approximate maximum of bytes in a page of a list of images; a longer page ends "
         "earlier, with a link to the next one. A page is in memory several times.",
         reloadable=True,
+    )
+    list_budget: PositiveDuration = setting(
+        "1s",
+        "How long the catalog may look for the page of a list; then 400, with the name of a filter "
+        "to add. A page takes milliseconds, unless its filters fit many images each and few "
+        "together.",
     )
     min_rate: Size = setting(
         "1KiB",

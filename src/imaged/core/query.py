@@ -3,8 +3,8 @@
 ``matches`` and ``page_of_images``, ``matches_task`` and ``page_of_tasks`` define in plain Python
 what the statements of every catalog must return.
 
-An order is total: the id, in the direction of the last key, breaks ties. A value that is not set
-sorts before all others.
+An order is total: the creation time and then the id break ties, in the direction of the last key.
+A value that is not set sorts before all others.
 """
 
 from __future__ import annotations
@@ -185,18 +185,27 @@ def matches(image: Image, query: ImageQuery) -> bool:
 
 def column_value(image: Image, column: Column) -> Value:
     """The image's value in a column."""
-    if column not in OF_CONTENT:
-        value: Value = getattr(image, column)
-    else:
-        value = None if image.content is None else getattr(image.content, column)
+    holder = image.content if column in OF_CONTENT else image
+    value: Value = None if holder is None else getattr(holder, column)
     return value
 
 
 def total_order(order: Sequence[Order]) -> tuple[Order, ...]:
     """The order with the keys that make it total."""
-    if any(key.column is Column.ID for key in order):
-        return tuple(order)
-    return (*order, Order(Column.ID, descending=order[-1].descending))
+    columns = [key.column for key in order]
+    if Column.ID in columns:
+        return tuple(order[: columns.index(Column.ID) + 1])
+    ties = [column for column in (Column.CREATED_AT, Column.ID) if column not in columns]
+    return (*order, *(Order(column, descending=order[-1].descending) for column in ties))
+
+
+def sort_key(value: Value) -> tuple[bool, Any]:
+    """The place of a value in an ascending order."""
+    return (value is not None, value if value is not None else 0)
+
+
+def _place(image: Image, column: Column) -> tuple[bool, Any]:
+    return sort_key(column_value(image, column))
 
 
 def page_of_images(images: Sequence[Image], query: ImageQuery) -> list[Image]:
@@ -204,7 +213,7 @@ def page_of_images(images: Sequence[Image], query: ImageQuery) -> list[Image]:
     found = [image for image in images if matches(image, query)]
     order = total_order(query.order)
     for key in reversed(order):
-        found.sort(key=lambda image: _sortable(image, key.column), reverse=key.descending)
+        found.sort(key=lambda image: _place(image, key.column), reverse=key.descending)
     if query.after is not None:
         last = query.after
         found = [image for image in found if _comes_after(image, last, order)]
@@ -283,14 +292,9 @@ def _holds(image: Image, condition: Condition) -> bool:
     return bool(COMPARISONS[condition.operator](value, condition.value))
 
 
-def _sortable(image: Image, column: Column) -> tuple[bool, object]:
-    value = column_value(image, column)
-    return (value is not None, value if value is not None else 0)
-
-
 def _comes_after(image: Image, last: Image, order: Sequence[Order]) -> bool:
     for key in order:
-        mine, its = _sortable(image, key.column), _sortable(last, key.column)
+        mine, its = _place(image, key.column), _place(last, key.column)
         if mine != its:
             return (mine < its) if key.descending else (mine > its)
     return False

@@ -150,6 +150,7 @@ async def open_catalog(
             measured = MeteredDatabase(catalog.database, meter)
             catalog = SqlCatalog(measured, ChangeLog(instruments.tasks.changed))
         catalog.limits = limits
+        catalog.list_budget = config.api.list_budget
         catalog.wanted_events = settings.wanted_events(config)
         try:
             yield catalog

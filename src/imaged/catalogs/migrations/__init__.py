@@ -65,7 +65,12 @@ STEPS = (  # oldest first
     Step("0013", StepKind.EXPAND),
     Step("0014", StepKind.EXPAND),
     Step("0015", StepKind.EXPAND),
+    Step("0016", StepKind.EXPAND),
+    Step("0017", StepKind.EXPAND),
 )
+
+#: After it, rows that were there before are filled, in transactions of their own.
+FILLED_AFTER = "0016"
 
 
 def current_revision(db: Connection) -> str | None:
@@ -113,14 +118,27 @@ def require_current(db: Connection) -> None:
         raise CatalogTooOld("The catalog has to be migrated first: run `imaged migrate`.")
 
 
-def apply_steps(db: Connection, *, contract: bool = False) -> Migration:
-    """Apply every missing step in the current transaction.
+def apply_until_filling(db: Connection) -> Migration:
+    """Apply the missing steps before rows are filled. A new catalog has none to fill."""
+    return apply_steps(db, until=FILLED_AFTER)
+
+
+def is_to_fill(db: Connection) -> bool:
+    """Whether rows may have to be filled before the next step."""
+    return current_revision(db) == FILLED_AFTER
+
+
+def apply_steps(db: Connection, *, contract: bool = False, until: str | None = None) -> Migration:
+    """Apply every missing step in the current transaction; those of an existing catalog up to
+    ``until``.
 
     Raises CatalogTooNew; CatalogError if an instance of another version prevents it.
     """
     dialects.lock_schema(db)
     before = current_revision(db)
     missing = missing_steps(db, contract=contract)
+    if until is not None and before is not None:
+        missing = [step for step in missing if step.revision <= until]
     contracting = [step.revision for step in missing if step.kind is StepKind.CONTRACT]
     if contracting and before is not None:  # no instance works on a catalog that is being created
         _require_no_others(db)

@@ -21,24 +21,23 @@ import asyncio
 import random
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from functools import partial
+from datetime import timedelta
 from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anyio import CancelScope, CapacityLimiter
-from sqlalchemy import Connection, text
+from anyio import CancelScope, CapacityLimiter, current_time
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imaged.catalogs import migrations
 from imaged.catalogs.database import (
-    LIST_TIMEOUT_SECONDS,
+    LIST_WAIT_SECONDS,
+    ListBudgetSpent,
     Transaction,
     list_timeout,
-    probe,
     write_and_roll_back,
 )
-from imaged.catalogs.migrations import Migration
 from imaged.catalogs.postgresql.connector import POOL_SIZE, Connector
 from imaged.catalogs.postgresql.errors import (
     DRIVER_ERRORS,
@@ -49,7 +48,10 @@ from imaged.catalogs.postgresql.errors import (
     classify_error,
     translated_errors,
 )
-from imaged.catalogs.postgresql.requirements import require_server, require_usable
+from imaged.catalogs.postgresql.requirements import (
+    is_read_only,
+    require_usable,
+)
 from imaged.catalogs.postgresql.turns import Turns
 from imaged.catalogs.postgresql.url import display_name_of, parse_catalog_url
 from imaged.catalogs.sql_catalog import SqlCatalog
@@ -66,18 +68,13 @@ FEWEST_CONNECTIONS = 3  # of a process: for a list, for other calls, and for lea
 MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before a retry
 
 
-_IS_READ_ONLY = text("""
-    SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'
-""")
-
-
 @dataclass(frozen=True, slots=True)
 class PostgresqlSettings:
     """How long calls may take."""
 
     transaction_seconds: float = 20  # longer than the server's own limits, whose errors say more
     check_seconds: float = 2
-    list_seconds: float = LIST_TIMEOUT_SECONDS
+    list_wait_seconds: float = LIST_WAIT_SECONDS
     turn_seconds: float = 120  # a thousand changes pass meanwhile; then the transaction begins
 
 
@@ -133,12 +130,25 @@ class PostgresqlDatabase:
         """Run a read-only transaction of a few rows."""
         return await self.read(transaction)
 
-    async def read_list(self, transaction: Transaction[T], *, is_short: bool = False) -> T:
-        """Run a transaction that reads a page of a list."""
+    async def read_list(
+        self, transaction: Transaction[T], budget: timedelta, *, is_short: bool = False
+    ) -> T:
+        """Run a transaction that reads a page of a list. Its budget begins when it begins."""
         del is_short  # a server is always waited for
-        with list_timeout(self.settings.list_seconds):
-            async with self._listing:
-                return await self.read(transaction)
+        scope = CancelScope()
+
+        def run(db: Connection) -> T:
+            scope.deadline = current_time() + budget.total_seconds()
+            return transaction(db)
+
+        with list_timeout(self.settings.list_wait_seconds):
+            await self._listing.acquire()
+        try:
+            with scope:
+                return await self.read(run)
+        finally:
+            self._listing.release()
+        raise ListBudgetSpent(budget)
 
     async def write(self, transaction: Transaction[T]) -> T:
         """Run a transaction that writes."""
@@ -167,7 +177,7 @@ class PostgresqlDatabase:
 
     async def check(self) -> None:
         """Check quickly that the database answers and accepts writes."""
-        if await self._run(self._readers, _is_read_only, self.settings.check_seconds):
+        if await self._run(self._readers, is_read_only, self.settings.check_seconds):
             await self.engine.dispose()  # the next connections may find another server
             raise self._error(DatabaseFault(SQLSTATE_MESSAGES[READ_ONLY_STATE]))
         if self._was_full:
@@ -278,20 +288,3 @@ async def has_tables(url: str, password_file: Path | None = None) -> bool:
         return await database.read(migrations.current_revision) is not None
     finally:
         await database.close()
-
-
-async def migrate_postgresql(
-    url: str, password_file: Path | None = None, *, contract: bool = False
-) -> Migration:
-    """Apply the missing steps. Raises CatalogError, CatalogTooNew."""
-    database = await PostgresqlDatabase.connect(url, password_file)
-    try:
-        await database.read(require_server)
-        return await database.migrate(partial(migrations.apply_steps, contract=contract))
-    finally:
-        await database.close()
-
-
-def _is_read_only(db: Connection) -> bool:
-    probe(db)
-    return bool(db.execute(_IS_READ_ONLY).scalar())

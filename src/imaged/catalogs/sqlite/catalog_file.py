@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from imaged.catalogs import migrations
+from imaged.catalogs.image_dates import DATED_TABLES, fill_some
 from imaged.catalogs.migrations import Migration
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite.driver import SqliteDatabase
@@ -107,8 +109,16 @@ def migrate_once(path: Path, *, contract: bool = False) -> Migration:
         raise CatalogError(f"The catalog {path} cannot be opened: its folder is missing.")
     create_for_daemon(path)
     engine = make_engine(path, begin="BEGIN IMMEDIATE", connections=1)
+    run = partial(run_transaction, engine, path)
     try:
-        return run_transaction(engine, path, partial(migrations.apply_steps, contract=contract))
+        begun = run(migrations.apply_until_filling)
+        if run(migrations.is_to_fill):
+            for table in DATED_TABLES:
+                after: str | None = ""
+                while after is not None:
+                    after = run(partial(fill_some, table=table, after=after))
+        ended = run(partial(migrations.apply_steps, contract=contract))
+        return replace(ended, before=begun.before)
     finally:
         engine.dispose()
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -26,13 +27,15 @@ from anyio.lowlevel import checkpoint
 from sqlalchemy import Engine, QueuePool
 
 from imaged.catalogs.database import (
-    LIST_TIMEOUT_SECONDS,
+    LIST_WAIT_SECONDS,
+    ListBudgetSpent,
     Transaction,
     list_timeout,
     probe,
     write_and_roll_back,
 )
 from imaged.catalogs.sqlite.engine import (
+    LIST_PAGES,
     LONG_LOG_BYTES,
     DatabaseBusy,
     make_engine,
@@ -65,7 +68,7 @@ class SqliteSettings:
 
     long_log_bytes: int = LONG_LOG_BYTES
     shorten_every_seconds: float = 10
-    list_seconds: float = LIST_TIMEOUT_SECONDS  # that a list may take
+    list_wait_seconds: float = LIST_WAIT_SECONDS  # that a list may wait for its turn
 
 
 class SqliteDatabase:
@@ -80,7 +83,7 @@ class SqliteDatabase:
         self.second_tries = 0
         self.writer = make(begin="BEGIN IMMEDIATE", connections=1)
         self.readers = make(begin="BEGIN", connections=READ_CONNECTIONS)
-        self.listers = make(begin="BEGIN", connections=LIST_CONNECTIONS)
+        self.listers = make(begin="BEGIN", connections=LIST_CONNECTIONS, pages=LIST_PAGES)
         on_loop = partial(make, begin="", connections=1, busy_seconds=0)
         self.loop_reader, self.loop_lister = LoopReader(on_loop()), LoopReader(on_loop())
         self.page_cache = PageCache(path)
@@ -110,14 +113,20 @@ class SqliteDatabase:
                 return self.loop_reader.read(transaction)
         return await self.read(transaction)
 
-    async def read_list(self, transaction: Transaction[T], *, is_short: bool = False) -> T:
+    async def read_list(
+        self, transaction: Transaction[T], budget: timedelta, *, is_short: bool = False
+    ) -> T:
         """Run a transaction that reads a page of a list."""
         if is_short and await self._may_read_here():
             with suppress(MustWait):
                 return self.loop_lister.read(transaction)
-        limited = with_deadline(transaction, self.settings.list_seconds)
-        with list_timeout(self.settings.list_seconds):
-            return await self._run(self.listers, self._listing, limited)
+        seconds = budget.total_seconds()
+        limited = with_deadline(transaction, seconds)
+        with list_timeout(self.settings.list_wait_seconds + seconds):
+            try:
+                return await self._run(self.listers, self._listing, limited)
+            except TimeoutError as error:
+                raise ListBudgetSpent(budget) from error
 
     async def write(self, transaction: Transaction[T]) -> T:
         """Run a transaction that writes."""
@@ -194,7 +203,7 @@ class SqliteDatabase:
         left to a later call. Readers of other processes are not waited for.
         """
         async with AsyncExitStack() as held:
-            with move_on_after(self.settings.list_seconds) as patience:
+            with move_on_after(self.settings.list_wait_seconds) as patience:
                 await _acquire_all(self._listing, held)
             if patience.cancelled_caught:
                 return

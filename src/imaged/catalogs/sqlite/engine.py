@@ -25,6 +25,7 @@ ROOT_UID = 0
 BUSY_TIMEOUT_SECONDS = 0.1  # then check whether the caller still waits
 BUSY_PAUSE_SECONDS = 0.005  # for errors that bypass SQLite's own busy timeout
 PAGES, FEW_PAGES = -2000, 10  # pages in memory before some are written: SQLite's default, and fewer
+LIST_PAGES = -16_000  # the same, in KiB, where lists look through thousands of images
 LONG_LOG_BYTES = 64 * MIB  # the write-ahead log; SQLite's own checkpoints keep it at 4
 DEADLINE_CHECK_STEPS = 10_000  # of SQLite's virtual machine: about a thousand per second
 
@@ -58,6 +59,7 @@ def make_engine(
     connections: int,
     long_log_bytes: int = LONG_LOG_BYTES,
     busy_seconds: float = BUSY_TIMEOUT_SECONDS,
+    pages: int = PAGES,
 ) -> Engine:
     """An engine that begins its transactions so, and raises DatabaseBusy if it cannot.
 
@@ -74,7 +76,8 @@ def make_engine(
         json_deserializer=msgspec.json.decode,
         connect_args={"check_same_thread": False, "timeout": busy_seconds},
     )
-    event.listen(engine, "connect", partial(_set_up, long_log_bytes=long_log_bytes))
+    set_up = partial(_set_up, long_log_bytes=long_log_bytes, pages=pages)
+    event.listen(engine, "connect", set_up)
     if begin:
         event.listen(engine, "begin", partial(_begin, statement=begin))
     return engine
@@ -127,17 +130,18 @@ def shorten_log(engine: Engine, path: Path) -> None:
 def with_deadline(work: Transaction[T], seconds: float) -> Transaction[T]:
     """The transaction with a deadline: TimeoutError interrupts its statements.
 
-    The time starts now, and includes waiting for a connection.
+    The time starts when it begins.
     """
-    deadline = time.monotonic() + seconds
 
     def run(db: Connection) -> T:
+        deadline = time.monotonic() + seconds
         raw: Any = db.connection.dbapi_connection
         raw.set_progress_handler(lambda: time.monotonic() > deadline, DEADLINE_CHECK_STEPS)
         try:
             return work(db)
-        except DBAPIError as error:
-            if _code(error.orig) != sqlite3.SQLITE_INTERRUPT:
+        except (DBAPIError, sqlite3.Error) as error:
+            found = error.orig if isinstance(error, DBAPIError) else error
+            if _code(found) != sqlite3.SQLITE_INTERRUPT:
                 raise
             raise TimeoutError from error
         finally:
@@ -178,7 +182,9 @@ def translated_errors(path: Path) -> Iterator[None]:
         raise CatalogError(f"The catalog {path} {said}.") from error
 
 
-def _set_up(connection: sqlite3.Connection, record: object, *, long_log_bytes: int) -> None:
+def _set_up(
+    connection: sqlite3.Connection, record: object, *, long_log_bytes: int, pages: int
+) -> None:
     del record
     connection.isolation_level = None  # imaged begins transactions explicitly
     try:
@@ -187,6 +193,7 @@ def _set_up(connection: sqlite3.Connection, record: object, *, long_log_bytes: i
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA journal_size_limit = {long_log_bytes}")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = {pages}")
     except BaseException:
         connection.close()
         raise

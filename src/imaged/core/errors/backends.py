@@ -194,16 +194,14 @@ class CatalogFull(CatalogUnavailable):
 
 
 class ListTooSlow(ImagedError):
-    """A list was not ready in time; other work of the catalog must not wait for it."""
+    """A list was not begun in time, because many are read at once; other work does not wait."""
 
     http_status = 503
     remedy = (
-        "Use fewer filters or a smaller `limit`, or try later. Lists have connections of their "
-        "own and 5 s each, so that they delay no other call."
+        "Try again later. Lists have connections of their own, so that they delay no other call."
     )
     sentence = (
-        "The list was not ready within {:g} seconds. Request less of it: fewer "
-        "filters, a smaller limit; or try again later."
+        "The list was not ready within {:g} seconds, because many lists are read. Try again later."
     )
 
 

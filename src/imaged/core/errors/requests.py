@@ -40,6 +40,21 @@ class InvalidQuery(InvalidRequest):
     sentence = "The query parameter {!r} {}."
 
 
+class ListTooBroad(InvalidRequest):
+    """A list has to be looked for among too many images: each of its filters fits many of them, and
+    all together fit few.
+    """
+
+    remedy = (
+        "Add a filter that few images meet; [large catalogs](../how-to/list-large-catalogs.md) "
+        "tells which. `api.list_budget` is the time that a list may take."
+    )
+    sentence = (
+        "The list was not found within {:g} seconds of the catalog's time, because many images "
+        "meet each of its filters. Add a filter that few images meet, such as {}."
+    )
+
+
 class InvalidInput(InvalidRequest):
     """A field of a task's input is missing, unknown or invalid."""
 

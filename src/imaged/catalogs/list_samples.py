@@ -1,0 +1,124 @@
+"""Counts how many images the conditions of a list find, up to a limit, to decide by which of them
+the list is read (``core/list_plan.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Integer,
+    Select,
+    cast,
+    func,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
+
+from imaged.catalogs.dialects import Instant
+from imaged.catalogs.list_expressions import row_estimate
+from imaged.catalogs.list_statements import Drivers, RunStatements
+from imaged.catalogs.list_terms import Term
+from imaged.catalogs.tables import images
+from imaged.core.list_plan import EXPECTED_IMAGES, Candidate, choose, count_limit
+from imaged.core.query import Column
+
+AnySelect = Select[*tuple[Any, ...]]
+
+_ALL, _BY_KEY = -1, -2  # numbers of what is no term: all images, and those that the key finds
+_NEVER = cast(null(), Instant)
+
+
+class ListSamples:
+    """Decides for the statements of a run."""
+
+    def __init__(self, run: RunStatements) -> None:
+        self._run = run
+        self._terms = [*run.terms.filters, *filter(None, run.terms.branches)]
+        self._statement: CompoundSelect[*tuple[Any, ...]] | None = None
+
+    def choose_drivers(self, db: Connection) -> Drivers:
+        """What finds the images of each branch. Counts only if that is not certain."""
+        choices = [self._choices(branch) for branch in self._run.terms.branches]
+        if all(self._is_certain(those) for those in choices):
+            return tuple(those[0] if those else None for those in choices)
+        if self._statement is None:
+            self._statement = self._count()
+        found = {row.term: row for row in db.execute(self._statement)}
+        counted = {
+            term: Candidate(found[number].images, found[number].reach)
+            for number, term in enumerate(self._terms)
+        }
+        by_key = found.get(_BY_KEY)
+        others = [] if by_key is None else [Candidate(by_key.images)]
+        total = found[_ALL].images if found[_ALL].images > 0 else EXPECTED_IMAGES
+        return tuple(self._chosen(those, counted, others, total) for those in choices)
+
+    def _chosen(
+        self,
+        terms: Sequence[Term],
+        counted: Mapping[Term, Candidate],
+        others: Sequence[Candidate],
+        total: int,
+    ) -> Term | None:
+        candidates = [*(counted[term] for term in terms), *others]
+        descending = self._run.run.key.descending
+        chosen = choose(candidates, self._run.limit, total, descending=descending)
+        return None if chosen is None or chosen >= len(terms) else terms[chosen]
+
+    def _choices(self, branch: Term | None) -> Sequence[Term]:
+        """The terms that can find the images of a branch."""
+        return [*self._run.terms.filters, *([] if branch is None else [branch])]
+
+    def _is_certain(self, choices: Sequence[Term]) -> bool:
+        """Nothing but the order finds them, or one thing, in order."""
+        return not choices or (len(choices) == 1 and self._run.is_walked(choices[0]))
+
+    def _count(self) -> CompoundSelect[*tuple[Any, ...]]:
+        parts = [_row(_ALL, row_estimate(images, self._run.dialect), _NEVER)]
+        parts += [self._sample(number, term) for number, term in enumerate(self._terms)]
+        run = self._run
+        if run.terms.of_key and run.run.key.column is not Column.CREATED_AT:
+            rows: Select[Any] = select(literal_column("1")).select_from(images)
+            rows = rows.where(*run.places(run.segments[0], run.columns(None)))
+            parts.append(_counted(_BY_KEY, rows.limit(self._most)))
+        return union_all(*parts)
+
+    @property
+    def _most(self) -> int:
+        return count_limit(self._run.limit) + 1
+
+    def _sample(self, number: int, term: Term) -> AnySelect:
+        """How many images a term finds; and how far back they reach, if it has them in order."""
+        if not self._run.is_walked(term):
+            found: Select[Any] = (
+                select(literal_column("1")).select_from(term.table).where(term.found)
+            )
+            return _counted(number, found.limit(self._most))
+        run = self._run
+        columns = run.columns(term)
+        rows = select(term.created_at.label("at")).select_from(term.table)
+        rows = rows.where(term.found, *run.places(run.segments[0], columns))
+        rows = rows.order_by(*run.order_of(columns)).limit(self._most)
+        sample = rows.subquery()
+        edge = func.min if run.run.key.descending else func.max
+        return _row(number, func.count(), edge(sample.c.at, type_=Instant())).select_from(sample)
+
+
+def _counted(number: int, rows: AnySelect) -> AnySelect:
+    return _row(number, func.count(), _NEVER).select_from(rows.subquery())
+
+
+def _row(number: int, count: ColumnElement[int], reach: ColumnElement[Any]) -> AnySelect:
+    return select(
+        literal_column(str(number), Integer).label("term"),
+        cast(count, BigInteger).label("images"),
+        reach.label("reach"),
+    )

@@ -1,0 +1,203 @@
+"""Statements that find the first images of a run (``core/list_runs.py``).
+
+Strategy. Visibility is an OR, and no index follows an OR in order: so each of its branches selects
+its own first images, and the run begins with the first of those. A branch is found by the rarest
+of its conditions, or in the order of the run (``core/list_plan.py``), and all other conditions are
+checked. SQLite is told so by unary plus and CROSS JOIN, PostgreSQL by OFFSET 0: neither knows how
+many images meet two conditions at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, TextClause, UnaryExpression, or_, select, union
+
+from imaged.catalogs.list_expressions import join_beginning_with, row_of, unindexed
+from imaged.catalogs.list_terms import (
+    REDATED,
+    Clause,
+    ListTerms,
+    Term,
+    column_literal,
+    condition_clause,
+)
+from imaged.catalogs.tables import images
+from imaged.core.list_plan import (
+    count_limit,
+    have_content,
+    implied_by_times,
+    possible_statuses,
+)
+from imaged.core.list_runs import Run, Segment, segments, without_implied
+from imaged.core.query import OF_CONTENT, Column, Condition, ImageQuery, Operator
+
+Columns = Mapping[Column, ColumnElement[Any]]
+AnySelect = Select[*tuple[Any, ...]]
+
+#: For each branch the term that finds its images; None: the order of the run does.
+Drivers = tuple[Term | None, ...]
+
+
+class RunStatements:
+    """The statements for a run of a list.
+
+    ``redated``: only for images that were changed before they were created.
+    """
+
+    def __init__(
+        self, query: ImageQuery, run: Run, limit: int, dialect: str, *, redated: bool = False
+    ) -> None:
+        self.dialect, self.limit = dialect, limit
+        self.terms = ListTerms(query, run, dialect)
+        self._redated: RunStatements | None = None
+        conditions = list(self.terms.of_key)
+        implied = implied_by_times(run.key.column, query.conditions)
+        if implied and not redated:
+            self._redated = RunStatements(query, run, limit, dialect, redated=True)
+            conditions += implied
+        fixed = [Condition(name, Operator.ONE_OF, (value,)) for name, value in run.equal]
+        statuses = possible_statuses([*query.conditions, *fixed], query.caller)
+        has_value = have_content(statuses) if run.key.column in OF_CONTENT else None
+        if conditions and has_value is None:
+            has_value = True  # no comparison finds images without a value
+        self.run, self._of_key = without_implied(run, conditions)
+        self.segments = segments(self.run, has_value=has_value)
+        self.is_empty = not (statuses and self.segments and self.terms.branches)
+
+    @property
+    def order(self) -> Sequence[UnaryExpression[Any]]:
+        """The order of the run, of rows of images."""
+        return self.order_of(self.columns(None))
+
+    def is_walked(self, term: Term) -> bool:
+        """Whether the term finds images in the order of the run."""
+        return self.run.key.column is Column.CREATED_AT and term.is_ordered
+
+    def is_in_order(self, drivers: Drivers) -> bool:
+        """Whether the table of images alone has the run, in its order."""
+        (driver, *others) = drivers
+        return (
+            not others
+            and len(self.segments) == 1
+            and self._redated is None
+            and self.terms.branches == [None]
+            and (driver is None or (self.is_walked(driver) and driver.table is images))
+        )
+
+    def clauses_in_order(self, drivers: Drivers) -> Sequence[Clause | TextClause]:
+        """The conditions on a row of images, if ``is_in_order``."""
+        return self._walking(drivers[0], [None], self.segments[0], self.columns(None))
+
+    def ids(self, drivers: Drivers) -> Any:
+        """The statement for the ids of the first images, and of others."""
+        found = self.firsts(drivers)
+        if self._redated is not None:
+            branches = self.terms.branches
+            found += self._redated.firsts((REDATED,) * len(branches))
+        if len(found) == 1:
+            return found[0]
+        return union(*[select(first.subquery().c.id) for first in found])
+
+    def columns(self, term: Term | None) -> Columns:
+        """The columns of the order, in the table that has it."""
+        found: dict[Column, ColumnElement[Any]] = {
+            name: images.c[name] for name in self.run.columns
+        }
+        if term is not None and term.table is not images:
+            found |= {Column.CREATED_AT: term.created_at, Column.ID: term.image_id}
+        return found
+
+    def order_of(self, columns: Columns) -> Sequence[UnaryExpression[Any]]:
+        """The order of the run, of these columns."""
+        return [
+            in_order(columns[name], name, descending=self.run.key.descending)
+            for name in self.run.columns
+        ]
+
+    def places(self, segment: Segment, columns: Columns) -> Sequence[Clause]:
+        """The conditions on the columns of the order."""
+        found = [condition_clause(one, columns[one.column]) for one in self._of_key]
+        key = columns[self.run.key.column]
+        if segment.has_value is not None and (not segment.behind or not segment.has_value):
+            found.append(key.is_not(None) if segment.has_value else key.is_(None))
+        if segment.behind:
+            pairs = zip(segment.columns, segment.behind, strict=True)
+            its = row_of(column_literal(name, value) for name, value in pairs)
+            mine = row_of(columns[name] for name in segment.columns)
+            found.append(mine < its if self.run.key.descending else mine > its)
+        return found
+
+    def firsts(self, drivers: Drivers) -> list[AnySelect]:
+        """The first images of each segment, for all branches with the same driver at once."""
+        branches: dict[Term | None, list[Term | None]] = defaultdict(list)
+        for branch, driver in zip(self.terms.branches, drivers, strict=True):
+            branches[driver].append(branch)
+        return [
+            self._first(driver, those, segment)
+            for driver, those in branches.items()
+            for segment in self.segments
+        ]
+
+    def _first(
+        self, driver: Term | None, branches: Sequence[Term | None], segment: Segment
+    ) -> AnySelect:
+        if driver is not None and not self.is_walked(driver):
+            return self._sorted(driver, branches, segment)
+        columns = self.columns(driver)
+        found = select(columns[Column.ID].label("id")).select_from(images)
+        if driver is not None and driver.table is not images:
+            is_of = driver.image_id == images.c.id
+            joined = join_beginning_with(driver.table, images, is_of)
+            found = select(columns[Column.ID].label("id")).select_from(joined)
+        found = found.where(*self._walking(driver, branches, segment, columns))
+        return found.order_by(*self.order_of(columns)).limit(self.limit)
+
+    def _walking(
+        self,
+        driver: Term | None,
+        branches: Sequence[Term | None],
+        segment: Segment,
+        columns: Columns,
+    ) -> Sequence[Clause | TextClause]:
+        found = [] if driver is None else [driver.found]
+        return [*found, *self.places(segment, columns), *self._checks(driver, branches)]
+
+    def _sorted(self, driver: Term, branches: Sequence[Term | None], segment: Segment) -> AnySelect:
+        """The first of few images, which are all read."""
+        few = select(driver.image_id.label("found")).where(driver.found)
+        if driver is not REDATED:  # those were not counted
+            few = few.limit(count_limit(self.limit))
+        rows = few.subquery()
+        columns = {name: unindexed(images.c[name]) for name in self.run.columns}
+        keys = [images.c[name].label(f"key_{name}") for name in self.run.columns]
+        gathered = (
+            select(images.c.id, *keys)
+            .select_from(join_beginning_with(rows, images, rows.c.found == images.c.id))
+            .where(*self.places(segment, columns), *self._checks(driver, branches))
+            .offset(0)
+            .subquery()
+        )
+        sorted_by = {name: gathered.c[f"key_{name}"] for name in self.run.columns}
+        return select(gathered.c.id).order_by(*self.order_of(sorted_by)).limit(self.limit)
+
+    def _checks(self, driver: Term | None, branches: Sequence[Term | None]) -> Sequence[Clause]:
+        """The conditions that are checked of what the driver finds, for these branches."""
+        found = [*self.terms.unindexed]
+        found += [term.holds for term in self.terms.filters if term is not driver]
+        if driver is not None and driver.also is not None:
+            found.append(driver.also)
+        terms = [branch for branch in branches if branch is not None]
+        if terms and driver not in terms:
+            found.append(or_(*[term.holds for term in terms]))
+        return found
+
+
+def in_order(column: ColumnElement[Any], name: Column, *, descending: bool) -> UnaryExpression[Any]:
+    """A key of an order. What has no value comes first, and last if the order descends."""
+    expression = column.desc() if descending else column.asc()
+    if not images.c[name].nullable:
+        return expression
+    return expression.nulls_last() if descending else expression.nulls_first()

@@ -1,0 +1,166 @@
+"""What finds the images of a page, and which lists are empty or have no content."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+
+import pytest
+
+from imaged.core.lifecycle import GONE, Status
+from imaged.core.list_plan import (
+    EXPECTED_IMAGES,
+    Candidate,
+    are_few,
+    choose,
+    count_limit,
+    filter_to_add,
+    have_content,
+    implied_by_times,
+    possible_statuses,
+)
+from imaged.core.query import Column, Condition, ImageQuery, Operator
+from support.callers import ADMIN, OWNER
+from support.sample_images import NOW
+
+MANY = count_limit(25) + 1
+RECENT, LONG_AGO = NOW - timedelta(days=1), NOW - timedelta(days=1000)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "descending", "chosen"),
+    [
+        ([], True, None),
+        ([Candidate(0)], True, 0),
+        ([Candidate(3000), Candidate(20)], True, 1),
+        ([Candidate(MANY), Candidate(3000)], True, 1),
+        ([Candidate(MANY, RECENT), Candidate(3000)], True, 1),
+        ([Candidate(MANY)], True, None),
+        ([Candidate(MANY, RECENT)], True, 0),
+        ([Candidate(MANY), Candidate(MANY, RECENT)], True, 1),
+        ([Candidate(MANY, RECENT), Candidate(MANY, LONG_AGO)], True, 1),
+        ([Candidate(MANY, RECENT), Candidate(MANY, LONG_AGO)], False, 0),
+    ],
+)
+def test_what_finds_the_images(
+    candidates: list[Candidate], descending: bool, chosen: int | None
+) -> None:
+    """The rarest of few images; else the ordered one that reaches farthest; else the order."""
+    assert choose(candidates, 25, EXPECTED_IMAGES, descending=descending) == chosen
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "total", "few"),
+    [
+        (5000, 25, 1_000_000, True),
+        (5001, 25, 1_000_000, False),
+        (5001, 25, 100_000_000, False),
+        (500, 25, 10_000, True),
+        (501, 25, 10_000, False),
+        (1, 0, 1, True),
+        (31_622, 1000, 1_000_000, True),
+    ],
+)
+def test_what_is_few(count: int, limit: int, total: int, few: bool) -> None:
+    """As many as are cheaper to read than a page is to find; never more than were counted."""
+    assert are_few(count, limit, total) is few
+
+
+def status_is(operator: Operator, *statuses: Status) -> Condition:
+    """A condition on the status."""
+    value = statuses if operator is Operator.ONE_OF else statuses[0]
+    return Condition(Column.STATUS, operator, value)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "found"),
+    [
+        ([], set(Status) - GONE),
+        ([status_is(Operator.EQUAL, Status.ACTIVE)], {Status.ACTIVE}),
+        ([status_is(Operator.EQUAL, Status.DELETED)], set()),
+        (
+            [Condition(Column.SIZE, Operator.GREATER, 0)],
+            {Status.ACTIVE, Status.DEACTIVATED},
+        ),
+        ([Condition(Column.SIZE, Operator.ONE_OF, (None, 1))], set(Status) - GONE),
+        ([Condition(Column.SIZE, Operator.NOT_EQUAL, 1)], set(Status) - GONE),
+        ([status_is(Operator.ONE_OF, Status.ACTIVE, Status.DELETED)], {Status.ACTIVE}),
+        (
+            [
+                status_is(Operator.EQUAL, Status.ACTIVE),
+                status_is(Operator.ONE_OF, Status.QUEUED),
+            ],
+            set(),
+        ),
+    ],
+)
+def test_statuses_of_a_list(conditions: list[Condition], found: set[Status]) -> None:
+    """A caller's list has no images that are gone, so a list of those is known to be empty."""
+    assert possible_statuses(conditions, OWNER) == found
+    if not conditions:
+        assert possible_statuses(conditions, None) == set(Status)
+
+
+@pytest.mark.parametrize(
+    ("key", "other", "operator", "implied"),
+    [
+        (Column.CREATED_AT, Column.UPDATED_AT, Operator.LESS, Operator.LESS_OR_EQUAL),
+        (Column.CREATED_AT, Column.UPDATED_AT, Operator.LESS_OR_EQUAL, Operator.LESS_OR_EQUAL),
+        (Column.CREATED_AT, Column.UPDATED_AT, Operator.GREATER, None),
+        (Column.UPDATED_AT, Column.CREATED_AT, Operator.GREATER, Operator.GREATER_OR_EQUAL),
+        (Column.UPDATED_AT, Column.CREATED_AT, Operator.LESS, None),
+        (Column.UPDATED_AT, Column.SIZE, Operator.GREATER, None),
+        (Column.NAME, Column.UPDATED_AT, Operator.LESS, None),
+    ],
+)
+def test_what_times_imply(
+    key: Column, other: Column, operator: Operator, implied: Operator | None
+) -> None:
+    """No image is changed before it is created; from its creation no later change follows."""
+    found = implied_by_times(key, [Condition(other, operator, NOW)])
+
+    assert list(found) == ([] if implied is None else [Condition(key, implied, NOW)])
+
+
+@pytest.mark.parametrize(
+    ("statuses", "known"),
+    [
+        ({Status.QUEUED}, False),
+        ({Status.QUEUED, Status.IMPORTING}, False),
+        ({Status.ACTIVE}, True),
+        ({Status.ACTIVE, Status.QUEUED}, None),
+        ({Status.DELETED}, None),
+    ],
+)
+def test_content_by_status(statuses: Collection[Status], known: bool | None) -> None:
+    """A list of queued images need not be looked for among those with a size."""
+    assert have_content(statuses) is known
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (ImageQuery(caller=OWNER), "name=VALUE"),
+        (
+            ImageQuery(caller=ADMIN, conditions=(Condition(Column.NAME, Operator.EQUAL, "n"),)),
+            "owner=VALUE",
+        ),
+        (
+            ImageQuery(caller=OWNER, conditions=(Condition(Column.NAME, Operator.EQUAL, "n"),)),
+            "created_at=gte:TIME",
+        ),
+        (
+            ImageQuery(
+                caller=OWNER,
+                conditions=tuple(
+                    Condition(column, Operator.EQUAL, "n")
+                    for column in (Column.NAME, Column.CREATED_AT, Column.CHECKSUM)
+                ),
+            ),
+            "id=in:ID,ID",
+        ),
+    ],
+)
+def test_the_filter_to_add(query: ImageQuery, expected: str) -> None:
+    """One that the list does not have yet, and that makes it shorter."""
+    assert filter_to_add(query) == expected
