@@ -126,6 +126,7 @@ async def decided(few: bool | None) -> AsyncIterator[None]:
 class ListsContract:
     """Lists are the same in every catalog."""
 
+    @pytest.mark.timeout(240)  # a database and a hundred statements for each example
     @settings(
         max_examples=20,
         deadline=None,

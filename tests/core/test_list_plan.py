@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from imaged.core.list_plan import (
     Candidate,
     are_few,
     choose,
+    conditions_of_order,
     count_limit,
     filter_to_add,
     have_content,
@@ -99,6 +101,19 @@ def test_statuses_of_a_list(conditions: list[Condition], found: set[Status]) -> 
     assert possible_statuses(conditions, OWNER) == found
     if not conditions:
         assert possible_statuses(conditions, None) == set(Status)
+
+
+def test_a_filtered_list_by_status_is_read_status_by_status() -> None:
+    """Of those that images in it can have; a list without a filter is in the order of an index."""
+    hidden = Condition(Column.HIDDEN, Operator.EQUAL, value=False)
+    large = Condition(Column.SIZE, Operator.GREATER, 1)
+    with_content = Condition(Column.STATUS, Operator.ONE_OF, (Status.ACTIVE, Status.DEACTIVATED))
+    plain = ImageQuery(caller=OWNER, conditions=(hidden,))
+    filtered = ImageQuery(caller=OWNER, conditions=(hidden, large))
+
+    assert conditions_of_order(plain) == (hidden,)
+    assert conditions_of_order(filtered) == (hidden, large, with_content)
+    assert conditions_of_order(replace(plain, tags=("t",)))[1].column is Column.STATUS
 
 
 @pytest.mark.parametrize(

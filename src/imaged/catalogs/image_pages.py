@@ -40,6 +40,7 @@ from imaged.catalogs.list_samples import ListSamples
 from imaged.catalogs.list_statements import Drivers, RunStatements, in_order
 from imaged.catalogs.rows import AnyRow
 from imaged.catalogs.tables import images
+from imaged.core.list_plan import conditions_of_order
 from imaged.core.list_runs import Run, read_page, single_run
 from imaged.core.query import LISTED_BASE_BYTES, ImagePage, ImageQuery, Value, total_order
 
@@ -53,10 +54,11 @@ AnySelect = Select[*tuple[Any, ...]]
 
 def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
     """Read the beginning of the page up to this many bytes, and at least one image."""
-    run = single_run(query.order, query.conditions, query.after)
+    conditions = conditions_of_order(query)
+    run = single_run(query.order, conditions, query.after)
     if run is None:
         first = partial(_first_of_run, db, query)
-        ids = read_page(query.order, query.conditions, query.after, query.limit, first)
+        ids = read_page(query.order, conditions, query.after, query.limit, first)
         return _read(db, _page_of_these(query, db.dialect.name), {"these": list(ids)}, max_bytes)
     statements = statements_of(query, run, db.dialect.name)
     if statements.run.is_empty:

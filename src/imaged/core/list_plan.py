@@ -129,14 +129,29 @@ def have_content(statuses: Collection[Status]) -> bool | None:
     return True if set(statuses) <= COMPLETE else None
 
 
+def conditions_of_order(query: ImageQuery) -> Sequence[Condition]:
+    """The conditions that say which values the keys of the order can have.
+
+    A list with filters that is sorted by status is read status by status: so those without an
+    image that meets them cost nothing, and each has the order of creation, which filters follow.
+    """
+    if _is_unfiltered(query):
+        return query.conditions
+    statuses = sorted(possible_statuses(query.conditions, query.caller))
+    return (*query.conditions, Condition(Column.STATUS, Operator.ONE_OF, tuple(statuses)))
+
+
+def _is_unfiltered(query: ImageQuery) -> bool:
+    return not (query.tags or query.properties) and all(
+        one.column is Column.HIDDEN and one.value is False for one in query.conditions
+    )
+
+
 def is_simple(query: ImageQuery) -> bool:
     """Whether a page is read without looking for it: nothing is counted, and little is checked."""
-    is_default = query.order == NEWEST_FIRST
-    return (
-        (is_default or ((query.caller is None or query.caller.is_admin) and len(query.order) == 1))
-        and not (query.tags or query.properties)
-        and all(one.column is Column.HIDDEN and one.value is False for one in query.conditions)
-    )
+    sees_all = query.caller is None or query.caller.is_admin
+    is_walked = query.order == NEWEST_FIRST or (sees_all and len(query.order) == 1)
+    return is_walked and _is_unfiltered(query)
 
 
 def filter_to_add(query: ImageQuery) -> str:
