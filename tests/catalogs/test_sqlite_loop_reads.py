@@ -51,9 +51,10 @@ def reader(path: Path) -> LoopReader:
 
 
 def make_reader(path: Path, longest_scan_seconds: float = 60) -> LoopReader:
-    """A reader with a minute for each read."""
+    """A reader with a minute for each read, however busy the machine is."""
     engine = make_engine(path, begin="", connections=1, busy_seconds=0)
     reader = LoopReader(engine, longest_scan_seconds)
+    reader.slow_seconds = 60
     reader.connect()
     return reader
 
@@ -82,6 +83,14 @@ class TestLoopReader:
             assert reader.read(lambda db: db.execute(ONE).scalar()) == 1
         reader.close()
 
+    def test_after_a_slow_read_others_go_elsewhere(self, reader: LoopReader) -> None:
+        """It waited for something, most likely for a disk."""
+        reader.slow_seconds = 0
+        assert reader.read(lambda db: db.execute(ONE).scalar()) == 1
+        with pytest.raises(MustWait):
+            reader.read(lambda db: db.execute(ONE).scalar())
+        reader.close()
+
     def test_what_the_transaction_raises_is_raised(self, reader: LoopReader) -> None:
         """A missing image is no reason to wait."""
         with pytest.raises(ImageNotFound):
@@ -93,6 +102,13 @@ class TestLoopReader:
         """Which knows how to tell them."""
         with pytest.raises(MustWait):
             reader.read(lambda db: db.execute(text("SELECT 1 FROM missing")))
+        reader.close()
+
+    def test_a_value_that_cannot_be_sent_stops_no_other_read(self, reader: LoopReader) -> None:
+        """A client chose it."""
+        with pytest.raises(MustWait):
+            reader.read(partial(image_rows.read, image_id="\ud800"))
+        assert reader.read(lambda db: db.execute(ONE).scalar()) == 1
         reader.close()
 
     def test_a_locked_file_is_not_waited_for(self, path: Path) -> None:
@@ -117,6 +133,7 @@ class TestWhereReadsAreMade:
     async def test_on_the_loop_if_the_file_is_in_memory(self, catalog: SqlCatalog) -> None:
         """The file was just written."""
         database = database_of(catalog)
+        database.loop_reader.slow_seconds = database.loop_lister.slow_seconds = 60
         assert await database.read_short(thread_of) == threading.get_ident()
         assert (
             await database.read_list(thread_of, LIST_BUDGET, is_short=True) == threading.get_ident()

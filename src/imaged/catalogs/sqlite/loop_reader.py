@@ -15,7 +15,7 @@ import time
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from imaged.catalogs.database import Transaction
 from imaged.catalogs.sqlite.engine import DatabaseBusy
@@ -42,6 +42,7 @@ class LoopReader:
     def __init__(self, engine: Engine, longest_scan_seconds: float = LONGEST_SCAN_SECONDS) -> None:
         self._engine = engine
         self.longest_scan_seconds = longest_scan_seconds
+        self.slow_seconds = SLOW_SECONDS
         self.connection: Connection | None = None
         self._not_before = 0.0
         self._deadline = 0.0
@@ -69,7 +70,9 @@ class LoopReader:
         except (sqlite3.Error, DBAPIError) as error:
             self._not_before = began + PAUSE_SECONDS
             raise MustWait from error
-        if time.monotonic() - began > SLOW_SECONDS:
+        except (SQLAlchemyError, OverflowError, UnicodeError) as error:  # a value, not the file
+            raise MustWait from error
+        if time.monotonic() - began > self.slow_seconds:
             self._not_before = began + PAUSE_SECONDS
         return answer
 
