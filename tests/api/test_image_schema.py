@@ -86,6 +86,12 @@ async def test_tasks_make_no_other_images(service: Service) -> None:
         assert reply.status == status, reply.text
     (image,) = service.facts.images.values()
     assert image.properties["cores"] == 2
+    for disk_format, status in (("squashfs", 201), ("vdi", 400)):
+        formats = {"disk_format": disk_format, "container_format": "bare"}
+        given = {"tier": "gold", **formats}
+        asked = {**fields, "import_from_format": disk_format, "image_properties": given}
+        reply = await service.call("POST", "/v2/tasks", {"type": "import", "input": asked})
+        assert reply.status == status, reply.text
 
 
 async def test_the_schema_that_is_served(service: Service) -> None:

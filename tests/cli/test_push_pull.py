@@ -265,6 +265,24 @@ async def test_refusals_are_printed_in_the_words_of_the_service(daemon: Daemon, 
     assert "There is no store named 'far'." in store.facts["error"]
 
 
+async def test_the_service_knows_its_formats(daemon: Daemon, here: Path) -> None:
+    """Those that its operator allows are pushed, and others refused by its sentence."""
+    await daemon.end()
+    daemon.configure(images={"disk_formats": ["raw", "squashfs"], "container_formats": ["crate"]})
+    await daemon.start()
+    (here / "disk.raw").write_bytes(DATA)
+    where = ("push", "disk.raw", "--url", daemon.url, "--json")
+    formats = ("--disk-format", "squashfs", "--container-format", "crate")
+    done = await imaged(here, *where, *formats)
+    disk = await imaged(here, *where, "--disk-format", "qcow2", "--container-format", "crate")
+    container = await imaged(here, *where, "--disk-format", "raw")
+
+    assert (done.code, disk.code, container.code) == (0, 1, 1), done.errors
+    assert (done.facts["disk_format"], done.facts["container_format"]) == ("squashfs", "crate")
+    assert "'disk_format' must be one of raw, squashfs" in disk.facts["error"]
+    assert "'container_format' must be one of crate" in container.facts["error"]
+
+
 async def test_a_body_that_is_too_large_is_refused_early(daemon: Daemon, here: Path) -> None:
     """The client reads why, although it was still sending."""
     await daemon.end()

@@ -55,6 +55,31 @@ async def test_an_image_of_another_cloud(clouds: ServicePair) -> None:
     clouds.require_forgotten()
 
 
+async def test_the_formats_of_the_operator(clouds: ServicePair) -> None:
+    """The process that works on tasks has them from its start, and by a reload."""
+    for daemon in (clouds.source, clouds.target):
+        assert await daemon.end() == 0
+        daemon.configure(images={"disk_formats": ["squashfs"]})
+        await daemon.start()
+    image_id = await clouds.there.create(disk_format="squashfs")
+    assert await clouds.there.put(image_id, DATA) == 204
+
+    task = await clouds.fetch(image_id)
+    assert task["status"] == "success", task["message"]
+    clone = await clouds.here.show(task["result"]["image_id"])
+    assert clone["disk_format"] == "squashfs"
+
+    clouds.target.configure(images={"disk_formats": ["raw"]})
+    clouds.target.reload()
+
+    async def is_reloaded() -> bool:
+        return "config.reloaded" in clouds.target.log_text()
+
+    await until(is_reloaded)
+    message = (await clouds.fetch(image_id))["message"]
+    assert "'disk_format' must be one of raw" in message
+
+
 async def test_a_token_that_is_not_taken(clouds: ServicePair) -> None:
     """Nor none."""
     image_id = await clouds.there.create()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -41,6 +42,17 @@ def script_for(shell: str) -> str:
         raise LookupError(shell)
     # Not the class's own source(): that of bash runs the installed bash.
     return ShellComplete.source(kind(imaged, {}, "imaged", COMPLETION_VARIABLE)).strip()
+
+
+def complete_from(
+    names: Sequence[str],
+) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Complete these names, where others are possible too."""
+
+    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+        return [name for name in names if name.startswith(begun)]
+
+    return complete
 
 
 def complete_store(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:

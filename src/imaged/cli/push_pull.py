@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imaged.cli.completion import complete_store
+from imaged.cli.completion import complete_from, complete_store
 from imaged.cli.options import F
 from imaged.cli.output import print_json, print_sentence, printable
 from imaged.cli.transfers import TransferOptions, transfer_options, transfer_summary
@@ -64,9 +64,17 @@ def property_option(help_text: str) -> Callable[[F], F]:
 )
 @click.option("--name", help="Default: the file's name.")
 @click.option(
-    "--disk-format", type=click.Choice(DISK_FORMATS), help="Default: guessed; the guess is printed."
+    "--disk-format",
+    metavar="FORMAT",
+    shell_complete=complete_from(DISK_FORMATS),
+    help="One that the service allows, such as qcow2. Default: guessed; the guess is printed.",
 )
-@click.option("--container-format", type=click.Choice(CONTAINER_FORMATS), help="Default: guessed.")
+@click.option(
+    "--container-format",
+    metavar="FORMAT",
+    shell_complete=complete_from(CONTAINER_FORMATS),
+    help="Default: guessed.",
+)
 @click.option(
     "--visibility", type=click.Choice(VISIBILITIES), help="Which other projects may see it."
 )

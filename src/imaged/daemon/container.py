@@ -13,6 +13,7 @@ from uuid import uuid4
 from imaged.config import Config
 from imaged.core.block import TransferBudget
 from imaged.core.claim import InstanceId
+from imaged.core.image_schema import ImageSchema
 from imaged.core.policy import DEFAULT_POLICY, Policy
 from imaged.core.summary import Instance
 from imaged.daemon import settings
@@ -274,6 +275,10 @@ class ServiceContainer:
         self.runner.settings = settings.runner_settings(config)
         self._catalog.wanted_events = settings.wanted_events(config)
         self.delivery.settings = settings.delivery_settings(config)
+
+    def use_schema(self, schema: ImageSchema) -> None:
+        """Compare records with this schema from now on."""
+        self.images.schema = self.task_service.schema = self.runner.schema = schema
 
 
 def _new_instance_id(name: str) -> InstanceId:

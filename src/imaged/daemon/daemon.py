@@ -77,7 +77,7 @@ class Daemon:
             self._services = ServiceContainer(
                 drivers, self._config, instruments, policy=read_policy(self._config)
             )
-            self._use_schema(read_schema(self._config))
+            self._services.use_schema(read_schema(self._config))
             self._metrics_endpoint.attach(drivers, self._services, has_budget=self._forks is None)
             self._task_runner = self._choose_task_runner()
             receiver = self._build_receiver(self._config)
@@ -237,7 +237,7 @@ class Daemon:
     def _apply(self, changes: ConfigChanges, policy: Policy, schema: ImageSchema) -> None:
         self._config = changes.config
         self._services.apply(self._config, policy)
-        self._use_schema(schema)
+        self._services.use_schema(schema)
         if isinstance(self._task_runner, WorkerSupervisor):
             self._task_runner.reload()
         if self._answering is not None:
@@ -247,10 +247,6 @@ class Daemon:
         if changes.restart_needed:
             log.warning("config.restart_needed", settings=changes.restart_needed)
         self._background_jobs.wake()
-
-    def _use_schema(self, schema: ImageSchema) -> None:
-        """Compare records with this schema from now on."""
-        self._services.images.schema = self._services.task_service.schema = schema
 
     async def _drain(self) -> None:
         """Start no new work; wait up to ``drain_timeout`` for work in progress."""

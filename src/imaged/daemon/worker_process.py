@@ -107,6 +107,7 @@ class WorkerProcess:
             self._services = ServiceContainer(
                 drivers, config, instruments, start.holder, Policy(start.rules)
             )
+            self._services.use_schema(start.schema)
             self._registry = instruments.registry
             instruments.register_counters(lambda: read_counters(drivers, self._services))
             self._report_now = Wakeup()
@@ -129,8 +130,9 @@ class WorkerProcess:
                     self._report_now.wake()
                 case Command.DRAIN:
                     services.runner.stop_claiming()
-                case Reload(config, rules):
+                case Reload(config, rules, schema):
                     services.apply(config, Policy(rules))
+                    services.use_schema(schema)
                     reload_secrets(services.limits, config)  # its daemon could read them
                     configure_log(config.log.level, config.log.format)
 

@@ -129,7 +129,8 @@ class WorkerSupervisor:
 
     def reload(self) -> None:
         """Send the current configuration to the worker."""
-        self._send(Reload(self._worker_config(), self._runner.policy.replaced))
+        runner = self._runner
+        self._send(Reload(self._worker_config(), runner.policy.replaced, runner.schema))
 
     async def refresh(self, seconds: float) -> None:
         """Wait for the worker's latest counts, but no longer than that."""
@@ -190,8 +191,8 @@ class WorkerSupervisor:
             self.timeouts.send_seconds,
         )
         async with anyio.create_task_group() as tasks:
-            rules = self._runner.policy.replaced
-            self._send(Start(self._worker_config(), self._instance, rules))
+            rules, schema = self._runner.policy.replaced, self._runner.schema
+            self._send(Start(self._worker_config(), self._instance, rules, schema))
             if not self._accepts_tasks:
                 self._send(Command.DRAIN)
             tasks.start_soon(self._forward_wakeups)

@@ -161,7 +161,7 @@ class AnsweringProcess:
             self._services = services = ServiceContainer(
                 drivers, config, instruments, start.holder, Policy(start.rules)
             )
-            services.images.schema = services.task_service.schema = start.schema
+            services.use_schema(start.schema)
             self._tell_state_of_daemon()
             self._metrics = MetricsOfDaemon(config, instruments, self._channel)
             self._web_app = WebApp(services, config, self._metrics)
@@ -240,7 +240,7 @@ class AnsweringProcess:
             return
         self._config = config
         self._services.apply(config, policy)
-        self._services.images.schema = self._services.task_service.schema = given.schema
+        self._services.use_schema(given.schema)
         self._server.connections.settings = connection_settings(config)
         configure_log(config.log.level, config.log.format)
 

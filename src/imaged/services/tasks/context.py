@@ -31,6 +31,7 @@ from imaged.core.image import (
     Location,
     unless_formats_changed,
 )
+from imaged.core.image_schema import ImageSchema
 from imaged.core.policy import Policy
 from imaged.core.task import Progress, Task, finish_task
 from imaged.core.task_access import caller_of
@@ -63,7 +64,9 @@ class TaskContext:
         ingest: Ingester,
         work: ClaimedImage | ClaimedTask,
         task: Task,
+        *,
         policy: Policy,
+        schema: ImageSchema,
     ) -> None:
         self._catalog = catalog
         self._ingest = ingest
@@ -77,6 +80,7 @@ class TaskContext:
         self._inspected_as = no_image if isinstance(work, ClaimedTask) else work.image.formats
         self._policy = policy
         self.task = task
+        self.schema = schema  # that images obey which become known now
 
     @property
     def caller(self) -> Caller:

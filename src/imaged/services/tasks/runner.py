@@ -26,6 +26,7 @@ from structlog.contextvars import bound_contextvars
 from imaged.core.claim import Claim
 from imaged.core.errors import CatalogError, ClaimLost, ImagedError, InvalidTransition, TaskStalled
 from imaged.core.image import Image
+from imaged.core.image_schema import DEFAULT_SCHEMA
 from imaged.core.policy import DEFAULT_POLICY, Policy
 from imaged.core.task import Task
 from imaged.core.task_slots import TaskSlots
@@ -63,8 +64,8 @@ class RunnerCatalog(TaskCatalog, StatusCatalog, Protocol):
 
 
 class TaskRunner:
-    """The worker of this process. ``settings`` and ``policy`` may be replaced; they apply to tasks
-    that begin later.
+    """The worker of this process. ``settings``, ``policy`` and ``schema`` may be replaced; they
+    apply to tasks that begin later.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class TaskRunner:
         self._claiming: anyio.CancelScope | None = None
         self.settings = settings
         self.policy = policy
+        self.schema = DEFAULT_SCHEMA
         self.wakeup = Wakeup()
         self.postponed = ItemBackoff("tasks", catalog.check)  # those whose claim itself failed
         self.running: dict[str, Task] = {}  # by id
@@ -213,7 +215,12 @@ class TaskRunner:
             async with self._claimed(task) as work:
                 kind = self._registry.get(task.type)
                 context = TaskContext(
-                    self._catalog, self._ingest, work, _claimed_task(work), self.policy
+                    self._catalog,
+                    self._ingest,
+                    work,
+                    _claimed_task(work),
+                    policy=self.policy,
+                    schema=self.schema,
                 )
                 with Timing(self._meter, task.type):
                     with context.cancel_if_stalled(self.settings.stalled_after):

@@ -93,7 +93,7 @@ class TaskService:
         accepted = await kind.accept(caller, read_input(kind, fields))
         task = self.new_task(caller, kind.facts, fields, accepted.image_id, request_id)
         await self.require_room(caller)
-        task = await self._store(task, accepted.new_image)
+        task = await self._store(task, accepted.new_image, accepted.placeholder)
         if not (accepted.is_brief and self.start_now(task)):
             self.wakeup.wake()
         return task
@@ -203,12 +203,12 @@ class TaskService:
                 break
         return count
 
-    async def _store(self, task: Task, draft: Image | None) -> Task:
+    async def _store(self, task: Task, draft: Image | None, placeholder: Image | None) -> Task:
         if draft is None:
             task = await self.catalog.add_task(task)
         else:
             limit_bytes = self.settings.max_properties_bytes
-            draft = self.schema.checked(draft)
+            draft = self.schema.checked(draft, placeholder)
             require_properties_within(draft.properties, limit_bytes)
             added = (await self.catalog.add_image(begin_draft(draft, task))).task
             task = task if added is None else added

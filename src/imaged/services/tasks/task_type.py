@@ -84,6 +84,7 @@ class Accepted:
 
     image_id: str | None = None  # that it concerns: its viewers can list the task
     new_image: Image | None = None  # the image to create, made by ``edits.new_image``
+    placeholder: Image | None = None  # what stands for what the attempt finds out, not judged yet
     is_brief: bool = False  # a few transactions, without bytes: run immediately
 
 

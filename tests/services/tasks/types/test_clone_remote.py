@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from imaged.core.errors import InvalidAttribute
 from imaged.core.image import Visibility
+from imaged.core.image_schema import ImageSchema, PropertySchema, PropertyType
 from imaged.core.lifecycle import Status
 from imaged.core.task import TaskStatus
 from imaged.ports.disk_image import ImportFacts
@@ -15,7 +18,7 @@ from imaged.services.ingest_pipeline import IngestSettings
 from support.callers import OWNER
 from support.cluster import Cluster
 from support.disk_images import qcow2
-from support.node import B
+from support.node import B, Node
 from support.quotas import limit_total
 from support.remote_service import (
     REMOTE_BODY,
@@ -155,6 +158,67 @@ async def test_another_format_than_raw(cluster: Cluster) -> None:
     task = await fetch(cluster.node(web=web_of(data, disk_format="qcow2", **told)))
 
     assert (await made_by(cluster, task)).disk_format == "qcow2"
+
+
+SCHEMA = ImageSchema(
+    properties={
+        "tier": PropertySchema(choices=("gold", "silver")),
+        "hw_numbers": PropertySchema(types=(PropertyType.INTEGER,)),
+    },
+    required=frozenset({"tier"}),
+    disk_formats=("squashfs",),
+    container_formats=("crate",),
+)
+ALLOWED = {"disk_format": "squashfs", "container_format": "crate"}
+
+
+def described_node(cluster: Cluster, **record: Any) -> Node:
+    """A node whose operator has a schema; ``record``: what the other service tells otherwise."""
+    node = cluster.node(web=web_of(**{**ALLOWED, **record}))
+    node.runner.schema = node.task_service.schema = SCHEMA
+    return node
+
+
+async def test_the_schema_of_the_operator(cluster: Cluster) -> None:
+    """It judges the clone: its formats are allowed, numbers stay numbers, and what is required may
+    be there or in the task.
+    """
+    there = await made_by(cluster, await fetch(described_node(cluster, tier="gold")))
+    task = await fetch(described_node(cluster), image_properties={"tier": "silver"})
+    given = await made_by(cluster, task)
+
+    assert (there.disk_format, there.container_format) == ("squashfs", "crate")
+    assert there.properties == {"os_distro": "debian", "tier": "gold", "hw_numbers": 7}
+    assert given.properties["tier"] == "silver"
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"tier": "gold", "disk_format": "raw"}, "'disk_format' must be one of squashfs"),
+        ({"tier": "gold", "container_format": "bare"}, "'container_format' must be one of crate"),
+        ({"tier": "lead"}, "'tier' must be one of gold, silver"),
+        ({"tier": "gold", "hw_numbers": 1.5}, "'hw_numbers' must be an integer"),
+        ({}, "'tier' is required in this service"),
+    ],
+)
+async def test_an_image_that_the_schema_refuses(
+    cluster: Cluster, record: dict[str, Any], said: str
+) -> None:
+    """The task says why, and not a byte is fetched."""
+    node = described_node(cluster, **record)
+    message = (await fetch(node)).message or ""
+    await cluster.settle()
+
+    assert "the image there could not be one here" in message
+    assert said in message
+    assert not cluster.keys
+
+
+async def test_what_the_task_gives_is_judged_at_once(cluster: Cluster) -> None:
+    """Not after a request to the other service."""
+    with pytest.raises(InvalidAttribute, match="'tier' must be one of"):
+        await fetch(described_node(cluster), image_properties={"tier": "lead"})
 
 
 async def test_limits(cluster: Cluster) -> None:

@@ -195,7 +195,8 @@ class Clone:
                 caller, str(uuid4()), {**PLACEHOLDER_FORMATS, **asked.image_properties}
             )
             await self.remote.check(asked.source_image_url, caller)
-            return Accepted(new_image=draft)
+            placeholder = edits.new_image(caller, draft.id, PLACEHOLDER_FORMATS)
+            return Accepted(new_image=draft, placeholder=placeholder)
         source = await self._source(caller, asked.image_id)
         draft = new_clone(caller, source, asked.image_properties)
         return Accepted(source.id, draft, is_brief=_shares(source, asked.store))
@@ -223,8 +224,13 @@ class Clone:
     async def _fetch(self, context: TaskContext, asked: CloneInput) -> None:
         await context.progress(ASKING, has_own_timeout=True)
         caller, token = context.caller, asked.source_token
-        remote = await self.remote.describe(caller, asked.source_image_url, token)
-        await context.describe(new_clone(caller, remote.model, asked.image_properties))
+        remote = await self.remote.describe(
+            caller, asked.source_image_url, token, context.schema.properties.keys()
+        )
+        model = new_clone(caller, remote.model, asked.image_properties)
+        with remote.address.refused_answers():
+            model = context.schema.checked(model)
+        await context.describe(model)
         await self.remote.store(context, remote, token, asked.store or None)
 
     async def _source(self, caller: Caller, image_id: str) -> Image:

@@ -85,9 +85,9 @@ class ImportTask:
 
     async def accept(self, caller: Caller, asked: ImportInput) -> Accepted:
         """Check the request. Raises InvalidInput, NotPermitted."""
-        require_disk_format("import_from_format", asked.import_from_format)
         draft = new_task_image(caller, _described(asked))
-        if draft.disk_format != asked.import_from_format:
+        if draft.disk_format != asked.import_from_format:  # else the service's schema judges it
+            require_disk_format("import_from_format", asked.import_from_format)
             self._require_able(asked.import_from_format, draft)
         _expected_digest(asked)
         try:

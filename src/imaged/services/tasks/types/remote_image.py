@@ -7,8 +7,8 @@ image there, and not its clone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -21,7 +21,6 @@ from imaged.core.attributes import ATTRIBUTES, UUID_PATTERN, validate_property
 from imaged.core.digests import CHECKSUM, ExpectedDigest, is_supported_algorithm
 from imaged.core.errors import FetchFailed, FetchRefused, ImagedError, InvalidInput, TaskFailed
 from imaged.core.image import Image
-from imaged.core.image_schema import DEFAULT_SCHEMA
 from imaged.core.lifecycle import Status
 from imaged.core.limits import KIB, MIB, require_properties_within
 from imaged.ports.fetcher import Fetcher
@@ -54,6 +53,15 @@ class RemoteAddress:
     def refusal(self, phase: str, why: str) -> FetchFailed:
         """The error for a problem of that service."""
         return FetchFailed(self.host, phase, why)
+
+    @contextmanager
+    def refused_answers(self) -> Iterator[None]:
+        """Report why its image could not be one here. Raises FetchFailed."""
+        try:
+            yield
+        except ImagedError as error:
+            why = f"the image there could not be one here: {str(error).rstrip('.')}"
+            raise self.refusal("answer", why) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +98,15 @@ class RemoteImageClient:
         except FetchRefused as error:
             raise InvalidInput("source_image_url", f"cannot be fetched: {error.reason}") from error
 
-    async def describe(self, caller: Caller, url: str, token: str) -> RemoteImage:
-        """Fetch the image's record. Raises InvalidInput, FetchFailed."""
+    async def describe(
+        self, caller: Caller, url: str, token: str, described: Collection[str]
+    ) -> RemoteImage:
+        """Fetch the image's record. ``described``: the properties that the schema here names, which
+        need not be text. Raises InvalidInput, FetchFailed.
+        """
         address = parse_address(url)
-        return _read_image(caller, address, await self._record(address, token, caller.project))
+        answer = await self._record(address, token, caller.project)
+        return _read_image(caller, address, answer, described)
 
     async def store(
         self, context: TaskContext, remote: RemoteImage, token: str, store: str | None
@@ -151,7 +164,9 @@ def parse_address(url: str) -> RemoteAddress:
     return RemoteAddress(found[1])
 
 
-def _read_image(caller: Caller, address: RemoteAddress, answer: bytes) -> RemoteImage:
+def _read_image(
+    caller: Caller, address: RemoteAddress, answer: bytes, described: Collection[str]
+) -> RemoteImage:
     """Parse the answer of the service. Raises FetchFailed."""
     try:
         fields = msgspec.json.decode(answer, type=dict[str, Any])
@@ -162,28 +177,31 @@ def _read_image(caller: Caller, address: RemoteAddress, answer: bytes) -> Remote
         raise address.refusal("answer", f"the image is {record.status} there, and not active")
     if record.size is None:
         raise address.refusal("answer", "its record does not have the size of the image")
-    return RemoteImage(address, _model(caller, address, fields), record.size, _digest(record))
+    model = _model(caller, address, fields, described)
+    return RemoteImage(address, model, record.size, _digest(record))
 
 
-def _model(caller: Caller, address: RemoteAddress, fields: Mapping[str, Any]) -> Image:
+def _model(
+    caller: Caller, address: RemoteAddress, fields: Mapping[str, Any], described: Collection[str]
+) -> Image:
     for name in FORMAT_ATTRIBUTES:
         if fields.get(name) is None:
             raise address.refusal("answer", f"the image has no {name} there")
-    described = {name: fields[name] for name in DESCRIBING if fields.get(name) is not None}
-    properties = {name: value for name, value in fields.items() if _is_property(name, value)}
-    try:
-        image = edits.new_image(caller, str(fields.get("id")), {**properties, **described})
+    attributes = {name: fields[name] for name in DESCRIBING if fields.get(name) is not None}
+    properties = {
+        name: value
+        for name, value in fields.items()
+        if (isinstance(value, str) or name in described) and _is_property(name, value)
+    }
+    with address.refused_answers():
+        image = edits.new_image(caller, str(fields.get("id")), {**properties, **attributes})
         require_properties_within(image.properties, MAX_DESCRIBED_BYTES)
-        image = DEFAULT_SCHEMA.checked(image)
-    except ImagedError as error:
-        why = f"the image there could not be one here: {str(error).rstrip('.')}"
-        raise address.refusal("answer", why) from error
     return image
 
 
 def _is_property(name: str, value: object) -> bool:
     """Whether it is a property here: not an attribute set by either service."""
-    if name in ATTRIBUTES or not isinstance(value, str):
+    if name in ATTRIBUTES:
         return False
     try:
         return validate_property(name, value) is not None
