@@ -247,6 +247,8 @@ OPENRC = {
     "OS_IDENTITY_API_VERSION": "3",
     "OS_ENDPOINT_TYPE": "internalURL",
     "OS_CLOUD": "",
+    "OS_AUTH_TYPE": "",
+    "OS_INTERFACE": "",
 }
 
 #: Which way to sign in a command takes: options, variables, and what says who it is.
@@ -319,6 +321,14 @@ def test_openrc_is_read_whole() -> None:
     assert not signs_in({"OS_AUTH_URL": ""})
 
 
+def test_certificates_of_variables() -> None:
+    """Ours go before those of OpenStack."""
+    openstack = {**OPENRC, "OS_CACERT": "/theirs.pem"}
+
+    assert read_variables(openstack).ca_file == Path("/theirs.pem")
+    assert read_variables({**openstack, "IMAGED_CA_FILE": "/ours.pem"}).ca_file == Path("/ours.pem")
+
+
 def test_the_token_of_an_option_goes_before(home: Path) -> None:
     """Keystone still says where the service is, unless that is known."""
     (home / "token").write_text(f"{TOKEN}\n")
@@ -329,6 +339,7 @@ def test_the_token_of_an_option_goes_before(home: Path) -> None:
 
     assert account_of(found).is_kept
     assert account_of(found).interface == "internal"
+    assert found.ca_file == home / "ca.pem"
     assert (known.token, known.account, known.ca_file) == (TOKEN, None, home / "ca.pem")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from imaged.client.errors import (
 )
 from imaged.client.http_session import open_http_session
 from imaged.client.image_api import ImageApi
+from imaged.client.keystone import sign_in
 from imaged.client.keystone_account import COMMAND_LINE
 from support.certificates import make_certificate
 from support.ports import reserve_port
@@ -52,7 +54,7 @@ class Service:
     shown: list[str] = field(default_factory=list)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[str]:
+    async def running(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
         """Serve on a free port of the loopback; its address."""
         app = web.Application()
         app.router.add_get("/v2/images", self._list)
@@ -60,9 +62,9 @@ class Service:
         runner = web.AppRunner(app)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
+            site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
             await site.start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
 
@@ -139,6 +141,47 @@ async def test_a_token_is_renewed_before_it_ends() -> None:
     assert service.shown == ["own-1", "own-2"]
 
 
+async def test_a_token_that_is_given_is_not_renewed() -> None:
+    """What Keystone gives for it ends with it, so each request would sign in again."""
+
+    async def short(_: web.Request) -> web.StreamResponse:
+        body = token_document(issued_at=NOW, expires_at=NOW)
+        return web.json_response(body, status=201, headers={"X-Subject-Token": "own"})
+
+    service, keystone = Service(), ScriptedKeystone(login=short)
+    async with service.running() as url, keystone.running():
+        auth = {"auth_url": keystone.url, "token": "made-up", "project_id": "p1"}
+        cloud = {"auth": auth, "image_endpoint_override": url}
+        async with open_http_session(read_settings(cloud, COMMAND_LINE)) as session:
+            await ImageApi(session).list({}, 1)
+            await ImageApi(session).list({}, 1)
+
+    assert (service.shown, len(keystone.logins)) == (["own", "own"], 1)
+
+
+@pytest.mark.parametrize(("lives", "used"), [(3600, 3540), (120, 60), (90, 45)])
+async def test_when_a_token_is_due_for_renewal(lives: int, used: int) -> None:
+    """A minute before its end, or after half of its life: by Keystone's times, not by our clock."""
+    issued_at = datetime(2026, 1, 1, tzinfo=UTC)
+    told = token_document(
+        issued_at=issued_at.isoformat(),
+        expires_at=(issued_at + timedelta(seconds=lives)).isoformat(),
+    )
+
+    async def reply(_: web.Request) -> web.StreamResponse:
+        return web.json_response(told, status=201, headers={"X-Subject-Token": "own"})
+
+    async with ScriptedKeystone(login=reply).running() as keystone:
+        cloud = settings(keystone.url, image_endpoint_override="http://h")
+        account = read_settings(cloud, COMMAND_LINE).account
+        assert account is not None
+        began = asyncio.get_running_loop().time()
+        found = await sign_in(account, "http://h", None)
+        ended = asyncio.get_running_loop().time()
+
+    assert began + used <= found.renew_at <= ended + used
+
+
 async def test_data_is_sent_again_by_its_sender() -> None:
     """The session cannot repeat a body; the next request has a new token."""
     service, keystone = Service(), ScriptedKeystone()
@@ -154,6 +197,34 @@ async def test_data_is_sent_again_by_its_sender() -> None:
         await images.send("1", body(), 4)
 
     assert service.shown == ["own-1", "own-1", "own-2"]
+
+
+async def redirect_to_itself(request: web.Request) -> web.StreamResponse:
+    """With the status that asks for the same body again."""
+    raise web.HTTPTemporaryRedirect(request.path)
+
+
+async def test_a_password_follows_no_redirect() -> None:
+    """Another server may be behind it; Keystone itself is asked once."""
+    keystone = ScriptedKeystone(login=redirect_to_itself)
+    async with signed_in(Service(), keystone) as images:
+        with pytest.raises(UnexpectedResponse, match="not that of the Identity API v3"):
+            await images.list({}, 1)
+
+    assert len(keystone.logins) == 1
+
+
+async def test_tokens_may_be_long() -> None:
+    """Those with many roles and services in them do not fit into the usual 8 KiB."""
+    token = "t" * 20_000
+
+    async def reply(_: web.Request) -> web.StreamResponse:
+        return web.json_response(token_document(), status=201, headers={"X-Subject-Token": token})
+
+    async with ScriptedKeystone(login=reply).running() as keystone:
+        account = read_settings(settings(keystone.url), COMMAND_LINE).account
+        assert account is not None
+        assert (await sign_in(account, "http://h", None)).token == token
 
 
 REFUSALS: dict[str, tuple[Reply, type[ClientError], str, str]] = {
@@ -224,12 +295,12 @@ async def test_keystone_away() -> None:
 
 
 async def test_certificates_are_for_keystone_too(tmp_path: Path) -> None:
-    """Those of the system do not know it; those that are named do."""
+    """And for the service. Those of the system know neither; those that are named do."""
     file = make_certificate(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(file)
     service, keystone = Service(), ScriptedKeystone()
-    async with service.running() as url, keystone.running(context):
+    async with service.running(context) as url, keystone.running(context):
         cloud = settings(keystone.url, image_endpoint_override=url)
         async with open_http_session(read_settings(cloud, COMMAND_LINE)) as session:
             with pytest.raises(EndpointInvalid, match="certificate of Keystone at 127"):

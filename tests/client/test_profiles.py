@@ -214,10 +214,10 @@ def test_a_region_has_its_own_service(home: Path) -> None:
 
 
 def test_secrets_may_be_in_a_file_of_their_own(home: Path) -> None:
-    """secure.yaml, as for openstacksdk; variables name other files."""
+    """secure.yaml, which goes before clouds.yaml, as for openstacksdk; variables name others."""
     write_clouds(
         home / ".config/openstack/clouds.yaml",
-        {"lab": {"auth_type": "admin_token", "auth": {"endpoint": A}}},
+        {"lab": {"auth_type": "admin_token", "auth": {"endpoint": A, "token": "old"}}},
     )
     write_clouds(home / "other/secure.yaml", {"lab": {"auth": {"token": "other"}}})
     write_clouds(home / ".config/openstack/secure.yaml", {"lab": {"auth": {"token": TOKEN}}})
