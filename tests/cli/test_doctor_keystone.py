@@ -149,6 +149,18 @@ async def test_the_clocks(seconds: float, level: Level, word: str) -> None:
     assert word in finding.what
 
 
+async def test_limits_that_cannot_be_read(keystone: ScriptedKeystone, tmp_path: Path) -> None:
+    """It is said which limits hold until then, and what to do; a daemon works all the same."""
+    config = config_with(tmp_path, keystone.url)
+    config = replace(config, quotas=config.quotas.model_copy(update={"source": "keystone"}))
+    *_, finding = await found(config)
+
+    assert finding.level is Level.WARNING
+    assert "has no service of the type 'image' in its catalog" in finding.what
+    assert "those of [quotas] until then" in finding.what
+    assert "Register a service" in finding.remedy
+
+
 @pytest.mark.parametrize("text", [None, "", "\n"])
 async def test_a_secret_that_cannot_be_read(text: str | None, tmp_path: Path) -> None:
     """The file is named, also before a reload; other roles do not need it."""

@@ -75,6 +75,24 @@ def test_pages_are_followed(daemon: ServerProcess, monkeypatch: pytest.MonkeyPat
     assert [one["id"] for one in json.loads(done.output)] == ids[:0:-1]
 
 
+def test_the_members_of_a_shared_image(daemon: ServerProcess) -> None:
+    """Its owner sees them, with their answers; other images have none."""
+    image_id = daemon.create_image(name="golden", visibility="shared")
+    none = facts(daemon, "show", image_id)
+    path = f"/v2/images/{image_id}/members"
+    status, answer = daemon.ask(path, "POST", json.dumps({"member": "web"}).encode())
+    assert status == 200, answer
+    (member,) = facts(daemon, "show", image_id)["members"]
+    text = call(daemon, "show", image_id).stdout
+
+    assert "members" not in none
+    assert (member["member_id"], member["status"]) == ("web", "pending")
+    since = local_time(datetime.fromisoformat(member["updated_at"]))
+    assert f"\n\n1 member\nproject\tstatus\tsince\nweb\tpending\t{since}\n\n2 changes" in text
+    call(daemon, "set", image_id, "--visibility", "private")
+    assert "members" not in facts(daemon, "show", image_id)
+
+
 def test_an_image_is_shown(daemon: ServerProcess) -> None:
     """By its id, or a name that only one image has; times are local, sizes readable."""
     image_id = daemon.create_image(name="golden", tags=["a", "b"], os_distro="debian")

@@ -22,6 +22,7 @@ from imaged.core.blob import BlobState
 from imaged.core.claim import InstanceId
 from imaged.core.lifecycle import Status
 from imaged.core.outbox import OutboxCount
+from imaged.core.quota import Resource
 from imaged.core.summary import (
     BlobUsage,
     DamagedImage,
@@ -39,6 +40,7 @@ from imaged.core.verdict import Pace, find_problems
 from support.command import Workspace, serving
 from support.daemon import clean_environment
 from support.imaged_process import COMMAND_TIMEOUT_SECONDS, ImagedProcess, Invocation
+from support.kept_images import keep_image
 from support.waiting import wait_until
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -326,6 +328,43 @@ def test_events_that_wait(outbox: OutboxCount, line: str) -> None:
     assert f"events      {line}" in list(fact_lines(waiting))
     none = fact_lines(Reading(ONE, [], scrub_delay=HOUR))
     assert not [one for one in none if one.startswith("events")]
+
+
+@pytest.mark.parametrize(
+    ("projects", "line"),
+    [
+        (["web"], "1 project at a limit: web (total, images)"),
+        (["a", "b", "\x1bc"], "3 projects at a limit: " + ", ".join(
+            f"{name} (total, images)" for name in ("a", "b", "\ufffdc"))),
+        (list("abcdef"), "6 projects at a limit: " + "".join(
+            f"{name} (total, images), " for name in "abcde") + "…"),
+    ],
+)  # fmt: skip
+def test_projects_at_a_limit(projects: list[str], line: str) -> None:
+    """The first of them have a line, while there are any."""
+    full = {project: [Resource.TOTAL, Resource.IMAGES] for project in projects}
+    seen = Reading(ONE, [], scrub_delay=HOUR, full_projects=full)
+    assert f"limits      {line}" in list(fact_lines(seen))
+    for none in (replace(seen, full_projects={}), replace(seen, full_projects=None)):
+        assert not [one for one in fact_lines(none) if one.startswith("limits")]
+
+
+def test_limits_are_read_with_the_catalog(workspace: Workspace) -> None:
+    """Those of a project, and of the settings; not those in Keystone, which is not asked."""
+    keep_image(workspace, "held", b"x" * 1000, deleted=False)
+    workspace.imaged("quota", "p0", "--images", "1")
+    own = facts_of(workspace)["full_projects"]
+    by_settings = workspace.imaged("status", "--json", IMAGED_QUOTAS__TOTAL="1000B").stdout
+    password = workspace.folder / "keystone.password"
+    password.write_text("made-up")
+    workspace.write(
+        '[quotas]\nsource = "keystone"\n[auth.keystone]\nurl = "http://127.0.0.1:1"\n'
+        f'username = "imaged"\npassword_file = "{password}"\nproject = "service"'
+    )
+
+    assert own == {"p0": ["images"]}
+    assert json.loads(by_settings)["full_projects"] == {"p0": ["total", "images"]}
+    assert facts_of(workspace)["full_projects"] is None
 
 
 def screen_lines(screen: WatchScreen[Any], height: int = 25) -> list[str]:

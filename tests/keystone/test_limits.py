@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ import pytest_asyncio
 
 from contracts.catalog_files import opened
 from contracts.catalog_samples import queued
+from imaged.cli.doctor import Level
+from imaged.cli.doctor.keystone import check_keystone
 from imaged.core.errors import QuotaExceeded
 from imaged.core.limits import MIB
 from imaged.core.quota import UNIFIED_LIMIT_NAMES, UNLIMITED, Limits, LimitsUnknown, Resource
@@ -21,6 +23,7 @@ from imaged.keystone.session import KeystoneSession
 from imaged.keystone.settings import KeystoneSettings, PasswordAccount
 from support.keystone import REGION, Keystone, running_keystone
 from support.quotas import account, limits
+from support.settings import config_of
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
@@ -164,6 +167,23 @@ async def test_a_catalog_keeps_a_project_within_them(limited: Limited, tmp_path:
         made = await asyncio.gather(*[create(number) for number in range(12)])
 
     assert sum(made) == 2
+
+
+async def test_doctor_reads_them(limited: Limited, tmp_path: Path) -> None:
+    """Also where Keystone does not sign callers in: the right to check tokens is not looked for."""
+    sections = limited.keystone.imaged_settings(tmp_path)
+    text = "\n".join(
+        f"[{name}]\n" + "\n".join(f"{key} = {value!r}" for key, value in keys.items())
+        for name, keys in sections.items()
+    )
+    both = config_of(tmp_path, f'{text}\n[quotas]\nsource = "keystone"\n')
+    without = replace(both, auth=both.auth.model_copy(update={"method": "none"}))
+    found = [finding async for finding in check_keystone(both)]
+    of_limits = [finding async for finding in check_keystone(without)]
+
+    assert [one.level for one in found] == [Level.OK] * 4
+    assert found[-1].what == "It tells imaged the limits of projects."
+    assert [one.what for one in of_limits][1:] == [found[2].what, found[3].what]
 
 
 async def test_keystone_away(limited: Limited) -> None:

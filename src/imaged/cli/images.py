@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from imaged.cli.image_text import attributes, history_row, history_title, instant, member_row
 from imaged.cli.options import no_trunc_option, wide_option
 from imaged.cli.output import local_time, print_json, print_sentence, printable
 from imaged.cli.push_pull import VISIBILITIES, property_option
@@ -70,21 +71,29 @@ def ls(
 def show(image: str, *, options: TransferOptions) -> None:
     """Show all attributes of IMAGE, an id or a name that only one image has, and its history.
 
-    The history has the last 100 changes, and is shown for the id of a deleted image too.
+    Its owner also sees the projects that it is shared with, and what they answered. The history
+    has the last 100 changes, and is shown for the id of a deleted image too.
     """
-    facts, history = _ask(options, lambda service: _read(service, image))
+    facts, history, members = _ask(options, lambda service: _read(service, image))
     if options.as_json:
-        print_json({**facts, **history})
+        print_json({**facts, **history, **({"members": members} if members else {})})
         return
-    for name, value in _attributes(facts):
+    for name, value in attributes(facts):
         click.echo(f"{printable(name):<20} ", nl=False)
         print_sentence(printable(value), indent=21)
+    if members:
+        click.echo()
+        print_table(
+            pluralize(len(members), "member"),
+            ("project", "status", "since"),
+            [member_row(member) for member in members],
+        )
     if history:
         click.echo()
         print_table(
-            _history_title(history),
+            history_title(history),
             ("at", "action", "user", "project", "address", "details"),
-            [_history_row(entry) for entry in history["history"]],
+            [history_row(entry) for entry in history["history"]],
         )
 
 
@@ -167,7 +176,7 @@ def rm(images: tuple[str, ...], *, options: TransferOptions) -> None:
 
 def _print_restorable(answer: Mapping[str, Any] | None) -> None:
     """Print how long the deleted image can be restored, and how; nothing if it cannot."""
-    due_at = None if answer is None else _instant(answer.get("scrub_due_at"))
+    due_at = None if answer is None else instant(answer.get("scrub_due_at"))
     if answer is not None and due_at is not None:
         print_sentence(
             f"Until {local_time(due_at)} an operator can restore it: imaged restore {answer['id']}",
@@ -188,9 +197,11 @@ def _ask(options: TransferOptions, call: Callable[[ImageApi], Awaitable[T]]) -> 
     return anyio.run(run)
 
 
-async def _read(service: ImageApi, image: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The attributes of an image, or what is known of a deleted one; and its history, empty if the
-    service shows none. Raises NoSuchImage.
+async def _read(
+    service: ImageApi, image: str
+) -> tuple[Mapping[str, Any], Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+    """The attributes of an image, or what is known of a deleted one; its history, empty if the
+    service shows none; and the members of a shared one. Raises NoSuchImage.
     """
     from imaged.client.errors import NoSuchImage
 
@@ -200,8 +211,10 @@ async def _read(service: ImageApi, image: str) -> tuple[Mapping[str, Any], Mappi
         answer = await service.history(image)
         if answer is None:
             raise
-        return {name: answer[name] for name in answer if name not in HISTORY}, _history(answer)
-    return record.all, _history(await service.history(record.id) or {})
+        return {name: answer[name] for name in answer if name not in HISTORY}, _history(answer), ()
+    is_shared = record.all.get("visibility") == "shared"
+    members = await service.members(record.id) if is_shared else ()
+    return record.all, _history(await service.history(record.id) or {}), members
 
 
 def _history(answer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -209,7 +222,7 @@ def _history(answer: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _row(record: Record) -> tuple[str, ...]:
-    size, created_at = record.size_bytes, _instant(record.all.get("created_at"))
+    size, created_at = record.size_bytes, instant(record.all.get("created_at"))
     return (
         record.id,
         record.name,
@@ -220,76 +233,3 @@ def _row(record: Record) -> tuple[str, ...]:
         ", ".join(map(str, record.all.get("tags") or ())),
         "" if created_at is None else local_time(created_at),
     )
-
-
-def _history_title(history: Mapping[str, Any]) -> str:
-    """How many changes are shown, and how many are damaged in the catalog."""
-    title = pluralize(len(history["history"]), "change")
-    unreadable = history.get("unreadable_entries")
-    if not unreadable:
-        return title
-    return f"{title}; {unreadable} more cannot be read: the log of the service says why"
-
-
-def _history_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    details = entry.get("details")
-    if not isinstance(details, dict):
-        details = {}
-    return (
-        _text("at", entry.get("at") or ""),
-        str(entry.get("action") or ""),
-        str(entry.get("user_id") or ""),
-        str(entry.get("project_id") or ""),
-        str(entry.get("peer") or ""),
-        ", ".join(_detail(name, value) for name, value in details.items()),
-    )
-
-
-def _detail(name: str, value: Any) -> str:
-    """A detail as people say it: ``size 2.0 GiB``, ``scrub due 2026-11-27 10:00 CET``."""
-    match name, value:
-        case "mib_per_s", int() | float():
-            return f"{value} MiB/s"
-        case "duration_s", int() | float():
-            return f"{value} s"
-        case "attributes", _:
-            return _text(name, value)
-        case _, int() if name.endswith("_bytes"):
-            return f"{name.removesuffix('_bytes')} {approximate_size(value)}"
-    words = name.removesuffix("_at").replace("_", " ")
-    return f"{words} {_text(name, value)}"
-
-
-def _attributes(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names and values that are set: id, name and status, then the others by name."""
-    first = ("id", "name", "status")
-    for name in (*first, *sorted(facts.keys() - set(first))):
-        value = facts.get(name)
-        if value is None or value in ([], ""):
-            continue
-        at = _instant(value) if name.endswith("_at") else None
-        yield name, _text(name, value) if at is None else _local_time_and_age(at)
-
-
-def _text(name: str, value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if name in {"size", "virtual_size"} and isinstance(value, int):
-        return f"{approximate_size(value)} ({value} bytes)"
-    at = _instant(value) if name == "at" or name.endswith("_at") else None
-    if at is not None:
-        return local_time(at)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _local_time_and_age(at: datetime) -> str:
-    age = datetime.now(UTC) - at
-    return f"{local_time(at)} ({age_in_words(age)} ago)" if age > timedelta(0) else local_time(at)
-
-
-def _instant(value: object) -> datetime | None:
-    """An instant of the API; None if it is something else."""
-    try:
-        return datetime.fromisoformat(str(value))
-    except ValueError:
-        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
@@ -38,7 +39,11 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
     from imaged.config import Config
-    from imaged.ports.catalog import StatusCatalog
+    from imaged.core.quota import Resource
+    from imaged.ports.catalog import Catalog
+    from imaged.ports.image_catalog import AccountCatalog
+
+PAGE_LENGTH = 500  # accounts read at once
 
 
 @click.command()
@@ -68,7 +73,7 @@ def status(file: Path | None, *, every: timedelta | None, as_json: bool) -> None
         _print(seen)
 
 
-async def read_status(catalog: StatusCatalog, config: Config) -> Status:
+async def read_status(catalog: Catalog, config: Config) -> Status:
     """Read the summary and judge it. If backups are watched, one that is too old is a warning."""
     from anyio import to_thread
 
@@ -87,7 +92,29 @@ async def read_status(catalog: StatusCatalog, config: Config) -> Status:
         scrub_delay=config.scrubber.delay,
         watches_backups=folder is not None,
         backup_at=backup_at,
+        full_projects=await _full_projects(catalog, config),
     )
+
+
+async def _full_projects(
+    catalog: AccountCatalog, config: Config
+) -> Mapping[str, Sequence[Resource]] | None:
+    """The projects that have reached limits. None with limits in Keystone, which would have to be
+    asked for each project: `imaged quota --full` does.
+    """
+    from imaged.core.quota import full_resources, limits_with_defaults
+    from imaged.daemon.settings import default_limits
+
+    if config.quotas.source == "keystone":
+        return None
+    defaults, found = default_limits(config), dict[str, Sequence["Resource"]]()
+    after: str | None = None
+    while page := await catalog.list_accounts(after, PAGE_LENGTH):
+        for account in page:
+            if full := full_resources(account, limits_with_defaults(account, defaults)):
+                found[account.owner] = full
+        after = page[-1].owner
+    return found
 
 
 def _print(seen: Status) -> None:
@@ -120,6 +147,7 @@ def status_json(seen: Status) -> dict[str, Any]:
         "problems": [problem_text(problem) for problem in seen.problems],
         "last_backup_at": moment(seen.backup_at),
         "restorable_until": moment(restorable_until(seen)),
+        "full_projects": seen.full_projects,
         **summary_json(seen.summary),
     }
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
+from imaged.cli.output import printable
 from imaged.cli.tables import TextTable
 from imaged.core.blob import BlobState
 from imaged.core.outbox import OutboxCount
+from imaged.core.quota import Resource
 from imaged.core.summary import BlobUsage, HeldImage, HeldTask, RequestCounts, Summary
 from imaged.core.task import TaskStatus
 from imaged.core.verdict import Problem, last_comparison, last_reload, store_spaces
 from imaged.units import approximate_duration, approximate_size, pluralize
 
 UNKNOWN = "?"
+SHOWN_PROJECTS = 5  # that are at a limit; `imaged quota --full` lists all
 FACT_WIDTH = 12  # columns of the names of facts
 
 
@@ -28,6 +32,8 @@ class Status:
     scrub_delay: timedelta  # how long deleted images can be restored
     watches_backups: bool = False  # whether backup.folder is set
     backup_at: datetime | None = None  # when the newest one there was complete
+    #: The projects that have reached limits, and which; None: the limits are in Keystone.
+    full_projects: Mapping[str, Sequence[Resource]] | None = None
 
 
 def request_counts(summary: Summary) -> RequestCounts:
@@ -98,6 +104,8 @@ def _facts(seen: Status) -> Iterator[tuple[str, str]]:
             f"{pluralize(sum(one.tasks for one in waiting), 'task')} waiting{lag}"
         ),
     )
+    if seen.full_projects:
+        yield "limits", _limits(seen.full_projects)
     yield "deletion", _deletion(summary)
     yield "restorable", _restorable(seen)
     if summary.outbox.oldest_at is not None:
@@ -129,6 +137,16 @@ def _restorable(seen: Status) -> str:
     left = until - seen.summary.at
     when = f"in {_left(left)}" if left > timedelta(0) else "now"
     return f"{sentence}; the first goes {when}"
+
+
+def _limits(full: Mapping[str, Sequence[Resource]]) -> str:
+    """Which projects can store no more; their names are printable, and few."""
+    named = [
+        f"{printable(project)} ({', '.join(resources)})"
+        for project, resources in islice(full.items(), SHOWN_PROJECTS)
+    ]
+    more = ["…"] if len(full) > SHOWN_PROJECTS else []
+    return f"{pluralize(len(full), 'project')} at a limit: {', '.join([*named, *more])}"
 
 
 def _events(outbox: OutboxCount, waited: str) -> str:

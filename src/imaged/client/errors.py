@@ -7,7 +7,7 @@ from shlex import quote
 
 from imaged.core.errors import ImagedError
 
-UNAUTHORIZED, NOT_FOUND, CONFLICT, UNSUPPORTED_MEDIA_TYPE = 401, 404, 409, 415
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND, CONFLICT, UNSUPPORTED_MEDIA_TYPE = 401, 403, 404, 409, 415
 SERVER_ERRORS = 500
 TEMPORARY_STATUSES = frozenset({408, 429})  # by RFC 9110 and RFC 6585 a later try may succeed
 

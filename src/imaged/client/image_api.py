@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from imaged.client.errors import (
     CONFLICT,
+    FORBIDDEN,
     NOT_FOUND,
     AmbiguousName,
     ClientError,
@@ -85,17 +86,26 @@ class ImageApi:
 
         ``history`` has its entries, beside ``id``, ``status`` and ``scrub_due_at``.
         """
+        return await self._read_part(image_id, "history")
+
+    async def members(self, image_id: str) -> Sequence[Mapping[str, Any]]:
+        """The members: all for the owner, a member's own; none if the service shows none."""
+        answer = await self._read_part(image_id, "members")
+        return () if answer is None else answer["members"]
+
+    async def _read_part(self, image_id: str, name: str) -> dict[str, Any] | None:
+        """The answer with the list of this name, beside the record; None if it is not shown."""
         try:
-            answer = await self._session.ask_json("GET", f"{_path(image_id)}/history")
+            answer = await self._session.ask_json("GET", f"{_path(image_id)}/{name}")
         except ErrorResponse as error:
-            if error.status != NOT_FOUND:
+            if error.status not in {FORBIDDEN, NOT_FOUND}:
                 raise
             return None
-        match answer:
-            case {"history": list(entries)} if all(isinstance(one, dict) for one in entries):
-                history: dict[str, Any] = answer
-                return history
-        raise UnexpectedResponse("The answer is not the history of an image.")
+        fields: dict[str, Any] = answer if isinstance(answer, dict) else {}
+        listed = fields.get(name)
+        if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+            raise UnexpectedResponse(f"The answer is not the {name} of an image.")
+        return fields
 
     async def find(self, image: str) -> Record:
         """The image with this id or, if it is unique, this name.
