@@ -95,7 +95,6 @@ async def _ask(
         async with (
             aiohttp.ClientSession(
                 connector=tcp_connector(ca_file),
-                cookie_jar=aiohttp.DummyCookieJar(),
                 max_field_size=MAX_FIELD_BYTES,
                 timeout=timeout,
             ) as session,
