@@ -77,12 +77,12 @@ with open(file, "rb") as data:
         print(json.dumps("given up"))
 """
 
-#: With the status that refuses the rest. openstacksdk 4.22 announces the size of the whole file
-#: (``X-OpenStack-Image-Size``) also when it sends the rest: that is refused for its size.
+#: With what refuses the rest, as the client tells it. openstacksdk 4.22 announces the size of the
+#: whole file (``X-OpenStack-Image-Size``) also when it sends the rest: refused for its size.
 CLIENTS = [
     ("openstacksdk==4.17.0", SDK, "409"),
     ("openstacksdk==4.22.0", SDK, "400"),
-    ("python-glanceclient==4.13.0", GLANCECLIENT, "409"),
+    ("python-glanceclient==4.13.0", GLANCECLIENT, "HTTPConflict"),
 ]
 
 
