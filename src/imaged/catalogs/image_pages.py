@@ -12,7 +12,8 @@ row beyond the limit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
@@ -23,7 +24,6 @@ from sqlalchemy import (
     Connection,
     Integer,
     LargeBinary,
-    Select,
     String,
     UnaryExpression,
     bindparam,
@@ -38,7 +38,7 @@ from imaged.catalogs import image_rows
 from imaged.catalogs.dialects import SQLITE, is_any_of
 from imaged.catalogs.list_samples import ListSamples
 from imaged.catalogs.list_statements import Drivers, RunStatements, in_order
-from imaged.catalogs.rows import AnyRow
+from imaged.catalogs.prepared import AnySelect, PreparedSelect
 from imaged.catalogs.tables import images
 from imaged.core.list_plan import conditions_of_order
 from imaged.core.list_runs import Run, read_page, single_run
@@ -48,8 +48,7 @@ CACHED_STATEMENTS = 64  # of first pages
 MAX_CACHED_CONDITIONS = 4  # filters
 MIN_ROWS = 2  # rows that are always read
 FETCHED_ROWS = 4  # rows fetched at once: one by one takes a sixth longer for a page of 25
-
-AnySelect = Select[*tuple[Any, ...]]
+LISTED_BYTES = image_rows.WIDTH  # the column behind those of ``READ``
 
 
 def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
@@ -63,7 +62,8 @@ def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
     statements = statements_of(query, run, db.dialect.name)
     if statements.run.is_empty:
         return ImagePage([])
-    return _read(db, statements.page(statements.samples.choose_drivers(db)), {}, max_bytes)
+    page = statements.page(statements.samples.choose_drivers(db))
+    return _read(db, page if _is_cacheable(query) else page.statement, {}, max_bytes)
 
 
 class ListStatements:
@@ -73,9 +73,9 @@ class ListStatements:
         self.run = RunStatements(query, run, query.limit, dialect)
         self.samples = ListSamples(self.run)
         self._query, self._dialect = query, dialect
-        self._pages: dict[Drivers, AnySelect] = {}
+        self._pages: dict[Drivers, PreparedSelect] = {}
 
-    def page(self, drivers: Drivers) -> AnySelect:
+    def page(self, drivers: Drivers) -> PreparedSelect:
         """The statement for the rows, each with its ``listed_bytes``."""
         if drivers not in self._pages:
             if self.run.is_in_order(drivers):
@@ -83,7 +83,7 @@ class ListStatements:
             else:
                 rows = image_rows.READ.where(images.c.id.in_(self.run.ids(drivers)))
             rows = rows.order_by(*_order(self._query)).limit(self._query.limit)
-            self._pages[drivers] = _sized(rows, self._query, self._dialect)
+            self._pages[drivers] = PreparedSelect(_sized(rows, self._query, self._dialect))
         return self._pages[drivers]
 
 
@@ -130,15 +130,25 @@ def _first_of_run(
     return [(row.id, row.key_value) for row in db.execute(found)]
 
 
+def _iterate(
+    db: Connection, statement: AnySelect | PreparedSelect, values: dict[str, Any]
+) -> Generator[Sequence[Any]]:
+    if isinstance(statement, PreparedSelect):
+        yield from statement.iterate(db, values)
+        return
+    with db.execute(statement, values) as found:
+        yield from chain.from_iterable(found.partitions(FETCHED_ROWS))
+
+
 def _read(
-    db: Connection, statement: AnySelect, values: dict[str, Any], max_bytes: int
+    db: Connection, statement: AnySelect | PreparedSelect, values: dict[str, Any], max_bytes: int
 ) -> ImagePage:
-    rows, total_bytes = list[AnyRow](), 0
+    rows, total_bytes = list[Sequence[Any]](), 0
     if db.dialect.name != SQLITE:
         values = {**values, "most_bytes": max_bytes}
-    with db.execute(statement, values) as found:
-        for row in chain.from_iterable(found.partitions(FETCHED_ROWS)):
-            total_bytes += row.listed_bytes
+    with closing(_iterate(db, statement, values)) as found:
+        for row in found:
+            total_bytes += row[LISTED_BYTES]
             if rows and total_bytes > max_bytes:
                 return ImagePage(image_rows.load_images(db, rows), is_cut=True)
             rows.append(row)

@@ -43,7 +43,7 @@ READ = select(
 #: A row that ``READ`` returned. Lookups by name are ten times faster than in SQLAlchemy's row,
 #: which took a third of the time of a page of 25.
 _Found = cast("Any", namedtuple)("_Found", READ.selected_columns.keys())  # noqa: PYI024 - no types
-_WIDTH = len(_Found._fields)
+WIDTH = len(_Found._fields)  # the columns of ``READ``
 
 _LOCATIONS = (
     select(
@@ -168,11 +168,11 @@ def _read_entries(
         return why
 
 
-def load_images(db: Connection, found: Sequence[AnyRow]) -> Sequence[Image]:
+def load_images(db: Connection, found: Sequence[Sequence[Any]]) -> Sequence[Image]:
     """Make images of rows that ``READ`` returned, whatever further columns they have."""
     if not found:
         return []
-    named = [_Found._make(row[:_WIDTH]) for row in found]
+    named = [_Found._make(row[:WIDTH]) for row in found]
     these = [row.id for row in named]
     places = rows.locations_by_image(_LOCATIONS_OF_THESE.rows(db, {"these": these}))
     tasks = task_rows.writers(db, _importing(named))

@@ -26,11 +26,10 @@ from imaged.catalogs.dialects import Instant
 from imaged.catalogs.list_expressions import row_estimate
 from imaged.catalogs.list_statements import Drivers, RunStatements
 from imaged.catalogs.list_terms import Term
+from imaged.catalogs.prepared import AnySelect
 from imaged.catalogs.tables import images
 from imaged.core.list_plan import EXPECTED_IMAGES, Candidate, choose, count_limit
 from imaged.core.query import Column
-
-AnySelect = Select[*tuple[Any, ...]]
 
 _ALL, _BY_KEY = -1, -2  # numbers of what is no term: all images, and those that the key finds
 _NEVER = cast(null(), Instant)

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, TextClause, UnaryExpression, or_, select, union
+from sqlalchemy import ColumnElement, TextClause, UnaryExpression, or_, select, union
 
 from imaged.catalogs.list_expressions import join_beginning_with, row_of, unindexed
 from imaged.catalogs.list_terms import (
@@ -24,6 +24,7 @@ from imaged.catalogs.list_terms import (
     column_literal,
     condition_clause,
 )
+from imaged.catalogs.prepared import AnySelect
 from imaged.catalogs.tables import images
 from imaged.core.list_plan import (
     count_limit,
@@ -35,7 +36,6 @@ from imaged.core.list_runs import Run, Segment, segments, without_implied
 from imaged.core.query import OF_CONTENT, Column, Condition, ImageQuery, Operator
 
 Columns = Mapping[Column, ColumnElement[Any]]
-AnySelect = Select[*tuple[Any, ...]]
 
 #: For each branch the term that finds its images; None: the order of the run does.
 Drivers = tuple[Term | None, ...]

@@ -9,7 +9,8 @@ SQLAlchemy, which then closes a broken connection; there it executes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,11 +36,19 @@ class PreparedSelect:
 
         A row has the values of the columns in the order of the statement, and no names.
         """
+        with closing(self.iterate(db, values)) as found:
+            return list(found)
+
+    def iterate(
+        self, db: Connection, values: Mapping[str, Any] | None = None
+    ) -> Generator[Sequence[Any]]:
+        """Execute it, and read each row when it is asked for. Close it if not all were read."""
         if db.dialect.name != SQLITE:
-            return db.execute(self.statement, dict(values or {})).all()
+            yield from db.execute(self.statement, dict(values or {}))
+            return
         if self._compiled is None:
             self._compiled = _compile(self.statement, db.dialect)
-        return self._compiled.rows(db, values or {})
+        yield from self._compiled.iterate(db, values or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class _Compiled:
     parameters: Sequence[tuple[str, Any, Processor | None]]  # name, value if none is given
     processed: Sequence[tuple[int, Processor]]  # the columns whose values are converted
 
-    def rows(self, db: Connection, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    def iterate(self, db: Connection, values: Mapping[str, Any]) -> Generator[Sequence[Any]]:
         raw: Any = db.connection.dbapi_connection
         given = [
             processor(value) if processor else value
@@ -57,11 +66,12 @@ class _Compiled:
                 for name, default, processor in self.parameters
             )
         ]
-        found: list[list[Any]] = [list(row) for row in raw.execute(self.sql, given)]
-        for row in found:
-            for column, processor in self.processed:
-                row[column] = processor(row[column])
-        return found
+        with closing(raw.execute(self.sql, given)) as cursor:
+            for found in cursor:
+                row = list(found)
+                for column, processor in self.processed:
+                    row[column] = processor(row[column])
+                yield row
 
 
 def _compile(statement: AnySelect, dialect: Dialect) -> _Compiled:
