@@ -142,3 +142,11 @@ async def retry_until_available(ask: Callable[[], Awaitable[T]]) -> T:
         with suppress(CatalogUnavailable):
             return await ask()
         await anyio.sleep(next(pauses).total_seconds())
+
+
+def claimed_task(work: ClaimedImage | ClaimedTask) -> Task:
+    """The task that is worked on. Raises ClaimLost if the image has none any more."""
+    task = work.task if isinstance(work, ClaimedTask) else work.image.task
+    if task is None:
+        raise ClaimLost
+    return task

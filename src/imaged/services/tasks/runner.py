@@ -24,7 +24,7 @@ from anyio.abc import TaskGroup
 from structlog.contextvars import bound_contextvars
 
 from imaged.core.claim import Claim
-from imaged.core.errors import CatalogError, ClaimLost, ImagedError, InvalidTransition, TaskStalled
+from imaged.core.errors import CatalogError, ImagedError, InvalidTransition, TaskStalled
 from imaged.core.image import Image
 from imaged.core.image_schema import DEFAULT_SCHEMA
 from imaged.core.policy import DEFAULT_POLICY, Policy
@@ -35,7 +35,7 @@ from imaged.ports.catalog import StatusCatalog
 from imaged.ports.image_catalog import TaskCatalog
 from imaged.ports.meter import Meter, Timing, ignore_measurement
 from imaged.ports.secret_box import SecretBox
-from imaged.services.claimed import ClaimedImage, ClaimedTask
+from imaged.services.claimed import ClaimedImage, ClaimedTask, claimed_task
 from imaged.services.claims import Claims
 from imaged.services.ingest import Ingester
 from imaged.services.periodic import ItemBackoff, Wakeup, run_periodically
@@ -218,7 +218,7 @@ class TaskRunner:
                     self._catalog,
                     self._ingest,
                     work,
-                    _claimed_task(work),
+                    claimed_task(work),
                     policy=self.policy,
                     schema=self.schema,
                 )
@@ -297,10 +297,3 @@ def _single_error(several: ExceptionGroup[Exception]) -> Exception:
     while isinstance(first, ExceptionGroup) and others is None:
         first = first.exceptions[0]
     return first
-
-
-def _claimed_task(work: ClaimedImage | ClaimedTask) -> Task:
-    task = work.task if isinstance(work, ClaimedTask) else work.image.task
-    if task is None:
-        raise ClaimLost
-    return task
