@@ -267,10 +267,12 @@ def test_systemd_is_told_of_an_upload(workspace: Workspace, tmp_path: Path) -> N
     assert "1 upload (" in asked["STATUS"]
 
 
-def test_it_answers_at_sockets_that_systemd_opened(workspace: Workspace) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_it_answers_at_sockets_that_systemd_opened(workspace: Workspace, processes: str) -> None:
     """They override api.bind, are logged by their addresses, and stay open at the end."""
+    several = {"IMAGED_API__PROCESSES": processes}
     with socket.create_server(("127.0.0.1", 0)) as opened:
-        with serving(workspace.file, sockets={"api": opened}) as daemon:
+        with serving(workspace.file, sockets={"api": opened}, **several) as daemon:
             assert daemon.wait_for("daemon.started")["bind"] == [listener_address(opened)]
             assert daemon.ask("/healthcheck") == (200, b"OK")
             assert daemon.end() == 0

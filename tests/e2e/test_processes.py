@@ -203,6 +203,23 @@ async def test_without_the_forking_process_the_service_ends(daemon: Daemon) -> N
     await until_ended(pids)
 
 
+async def test_a_process_that_hangs_is_replaced(daemon: Daemon) -> None:
+    """It neither reports nor answers; the others do, and the log says which one was silent."""
+    await daemon.start()
+    hanging = answering(daemon)[0]
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        await daemon.until_told("process.silent")
+        assert daemon.told("process.silent")[0]["pid"] == hanging
+        os.kill(hanging, signal.SIGCONT)  # a stopped process takes no other signal than SIGKILL
+        await daemon.until_told("process.started", 3)
+        assert daemon.told("process.ended")[0]["exit_code"] == -signal.SIGABRT
+        assert "Fatal Python error: Aborted" in daemon.log_text()
+        assert await daemon.end() == 0
+    finally:
+        await daemon.end(signal.SIGKILL)
+
+
 async def test_a_reload_reaches_every_process(daemon: Daemon) -> None:
     """Also one that is started later."""
     await daemon.start()

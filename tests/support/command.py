@@ -59,6 +59,7 @@ class Workspace:
             f"""
             [api]
             bind = ["127.0.0.1:0"]
+            processes = 1
             [catalog]
             url = "sqlite:///{self.catalog}"
             [stores.local]

@@ -54,7 +54,7 @@ class ApiSection(Section):
         "request's own address.",
     )
     processes: PositiveInt | Literal["auto"] = setting(
-        1,
+        "auto",
         'How many processes answer requests: a number, or "auto": as many as this service may use '
         "processors, at most 8. They share the addresses, the limits of connections and "
         "uploads.transfer_budget. With 1, the main process answers.",

@@ -38,7 +38,7 @@ from imaged.metrics.child_counters import ChildCounters
 log = structlog.get_logger()
 
 REPORT_SECONDS = 30.0  # reports are due every second; a quarter of WatchdogSec=
-EXIT_SECONDS = 60.0  # after the channel closed: for the closing of disks and buckets
+EXIT_SECONDS = 30.0  # after the channel closed: for the closing of disks and buckets
 STABLE_SECONDS = 5.0  # a process that ran as long does not count as a failed start
 #: Between failed starts; after the death of a process that was stable the next one does not wait.
 RESTARTS = RetryPolicy(first_pause=timedelta(seconds=1), longest_pause=timedelta(seconds=10))
