@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from imaged.config.sections import Section, setting
@@ -14,6 +12,7 @@ from imaged.config.types import (
     PlainTuple,
     PositiveDuration,
     PositiveInt,
+    ProcessCount,
     Size,
     WrongSetting,
 )
@@ -21,7 +20,6 @@ from imaged.config.urls import Origin, PublicUrl
 from imaged.core.limits import MIB
 
 MOST_AUTOMATIC_PROCESSES = 8  # more are seldom faster, as the catalog is shared
-MOST_PROCESSES = 64
 LEAST_BUDGET_OF_PROCESS = 16 * MIB  # of uploads.transfer_budget: some transfers at full speed
 MIN_HEADER_BYTES = 4096  # less has no room for tokens
 
@@ -53,7 +51,7 @@ class ApiSection(Section):
         "The beginning of links in answers, for imaged behind a proxy; default: the "
         "request's own address.",
     )
-    processes: PositiveInt | Literal["auto"] = setting(
+    processes: ProcessCount = setting(
         "auto",
         'How many processes answer requests: a number, or "auto": as many as this service may use '
         "processors, at most 8. They share the addresses, the limits of connections and "
@@ -130,8 +128,6 @@ class ApiSection(Section):
         for name in ("header_timeout", "min_rate_window", "idle_timeout"):
             if not getattr(self, name):
                 raise WrongSetting(name, "must be more than 0")
-        if self.processes != "auto" and self.processes > MOST_PROCESSES:
-            raise WrongSetting("processes", f"must be at most {MOST_PROCESSES}")
         if self.max_header_size < MIN_HEADER_BYTES:
             raise WrongSetting("max_header_size", "must be at least 4KiB")
         return self

@@ -27,7 +27,7 @@ from imaged.config.model import SECTIONS, Config, KeyPath
 from imaged.config.problems import ConfigInvalid, Mistake, Problem, describe_error, unknown_key
 from imaged.config.secrets import misplaced_secrets, read_credentials
 from imaged.config.stores import StoresSection, overlaps
-from imaged.config.types import API_ADDRESSES, is_fixed
+from imaged.config.types import API_ADDRESSES, AUTOMATIC, is_fixed
 from imaged.server.settings import Address
 
 _ANONYMOUS_WITHOUT_TOKENS = (
@@ -194,7 +194,7 @@ def _are_limits_in_keystone(sections: Mapping[str, Any]) -> bool:
 def _are_shares_too_small(sections: Mapping[str, Any]) -> bool:
     """Whether processes that answer would have too little memory for transfers."""
     api, uploads = sections.get("api"), sections.get("uploads")
-    if not api or not uploads or api.processes in {"auto", 1}:
+    if not api or not uploads or api.processes in {AUTOMATIC, 1}:
         return False
     share: int = uploads.transfer_budget // api.processes
     return share < LEAST_BUDGET_OF_PROCESS

@@ -35,6 +35,7 @@ from imaged.config.sections import (
 )
 from imaged.config.stores import EXPORT_TYPES, STORE_TYPES, ExportsSection, StoresSection
 from imaged.config.tasks import ConversionSection, FetchSection, TasksSection
+from imaged.config.types import AUTOMATIC
 from imaged.process import usable_processors
 
 KeyPath = tuple[str, ...]
@@ -72,7 +73,7 @@ class Config:
         """
         if "api" not in self.daemon.roles:
             return 0
-        if self.api.processes != "auto":
+        if self.api.processes != AUTOMATIC:
             return self.api.processes
         most = self.uploads.transfer_budget // LEAST_BUDGET_OF_PROCESS
         return max(1, min(usable_processors(), MOST_AUTOMATIC_PROCESSES, most))

@@ -65,6 +65,9 @@ def _check_hash_algorithm(name: str) -> str:
     return name
 
 
+AUTOMATIC = 0  # processes: as many as there are processors
+MOST_PROCESSES = 64
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 PositiveDuration = Annotated[
     timedelta,
@@ -124,6 +127,26 @@ def parse_address(text: object) -> Address:
     if int(found["port"]) > _MAX_PORT:
         raise ValueError(WRONG_PORT)
     return TcpAddress(found["v6"] or found["host"], int(found["port"]))
+
+
+def parse_process_count(given: object) -> int:
+    """Parse a number of processes; AUTOMATIC for "auto". A variable gives the number as text."""
+    if given == "auto":
+        return AUTOMATIC
+    is_text = isinstance(given, str) and re.fullmatch(r"[0-9]{1,9}", given, re.ASCII)
+    number = int(given) if isinstance(given, str) and is_text else given
+    if type(number) is not int or not 1 <= number <= MOST_PROCESSES:
+        raise ValueError(f'must be "auto", or a number from 1 to {MOST_PROCESSES}')
+    return number
+
+
+def _format_process_count(number: int) -> int | str:
+    return "auto" if number == AUTOMATIC else number
+
+
+ProcessCount = Annotated[
+    int, BeforeValidator(parse_process_count), PlainSerializer(_format_process_count)
+]
 
 
 def is_fixed(address: Address | str) -> bool:
