@@ -202,17 +202,17 @@ class Daemon:
             task_status.started()
             async for which in received:
                 if not self._stop.is_set():
-                    self._handle_signal(which)
+                    await self._handle_signal(which)
                 elif self._answering is not None and which != signal.SIGHUP:
                     self._answering.stop_now()
 
-    def _handle_signal(self, which: signal.Signals) -> None:
+    async def _handle_signal(self, which: signal.Signals) -> None:
         if which == signal.SIGHUP:
-            self._reload()
+            await self._reload()
         else:
             self._stop.set()
 
-    def _reload(self) -> None:
+    async def _reload(self) -> None:
         self._status_reporter.reloading()
         rejected = False
         try:
@@ -228,20 +228,20 @@ class Daemon:
             for why in str(error).splitlines():
                 log.error("config.rejected", why=why)  # noqa: TRY400 - expected, without traceback
         else:
-            self._apply(changes, policy, schema)
+            await self._apply(changes, policy, schema)
             self._services.delivery.replace_receiver(receiver)
         self._metrics_endpoint.instruments.reloaded(successfully=not rejected)
         self._services.health.reloaded(successfully=not rejected)
         self._status_reporter.reloaded()
 
-    def _apply(self, changes: ConfigChanges, policy: Policy, schema: ImageSchema) -> None:
+    async def _apply(self, changes: ConfigChanges, policy: Policy, schema: ImageSchema) -> None:
         self._config = changes.config
         self._services.apply(self._config, policy)
         self._services.use_schema(schema)
         if isinstance(self._task_runner, WorkerSupervisor):
             self._task_runner.reload()
         if self._answering is not None:
-            self._answering.apply(self._config)
+            await self._answering.apply(self._config)
         configure_log(self._config.log.level, self._config.log.format)
         log.info("config.reloaded", changes=changes.applied)
         if changes.restart_needed:

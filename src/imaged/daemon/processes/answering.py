@@ -43,7 +43,7 @@ class Answering(Protocol):
         """Load what a reload may find invalid. Raises ImagedError, and changes nothing then."""
         ...
 
-    def apply(self, config: Config) -> None:
+    async def apply(self, config: Config) -> None:
         """Use the settings that were prepared, and the services' rules and schema."""
         ...
 
@@ -96,7 +96,7 @@ class OwnServer:
         """Load tokens and secrets, and apply rules. Raises ImagedError."""
         self._web_app.apply(config, policy)
 
-    def apply(self, config: Config) -> None:
+    async def apply(self, config: Config) -> None:
         """Use the settings of connections."""
         self._drain_timeout = config.daemon.drain_timeout
         self._server.connections.settings = connection_settings(config)

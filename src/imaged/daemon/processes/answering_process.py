@@ -43,6 +43,7 @@ from imaged.daemon.processes.messages import (
     MetricsWritten,
     Ready,
     Reload,
+    Reloaded,
     Report,
     Start,
     TasksChanged,
@@ -204,6 +205,8 @@ class AnsweringProcess:
     async def _follow_instructions(self) -> None:
         while (instruction := await self._channel.next_instruction()) is not None:
             self._follow(instruction)
+            if isinstance(instruction, Reload):
+                await self._channel.send_report(Reloaded())
         self._drain(timedelta(0))  # the daemon is gone
         self._server.stop_now()
 

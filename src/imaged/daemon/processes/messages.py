@@ -95,6 +95,10 @@ class Ready(msgspec.Struct, tag="ready"):
     """The child accepts connections."""
 
 
+class Reloaded(msgspec.Struct, tag="reloaded"):
+    """The child has applied a new configuration, or found that it cannot."""
+
+
 class TasksChanged(msgspec.Struct, tag="tasks"):
     """A task was accepted, or cancelled."""
 
@@ -112,7 +116,7 @@ class ChildFailure(msgspec.Struct, tag="trouble"):
     message: str
 
 
-ChildMessage = Report | Ready | TasksChanged | MetricsWanted | ChildFailure
+ChildMessage = Report | Ready | Reloaded | TasksChanged | MetricsWanted | ChildFailure
 
 decode_message = msgspec.json.Decoder(ChildMessage).decode
 

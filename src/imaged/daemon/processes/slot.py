@@ -31,6 +31,7 @@ from imaged.daemon.processes.messages import (
     Command,
     Instruction,
     Ready,
+    Reloaded,
     Report,
 )
 from imaged.metrics.child_counters import ChildCounters
@@ -75,6 +76,7 @@ class RunningProcess:
     link: ChildLink
     report: Report = field(default_factory=Report)
     reported: anyio.Event = field(default_factory=anyio.Event)
+    reloaded: anyio.Event = field(default_factory=anyio.Event)  # it has the last configuration
     ready_at: float | None = None  # by the event loop's clock
     failure: str = ""
 
@@ -165,6 +167,8 @@ class ProcessSlot:
             case Report():
                 running.report = message
                 self.counters.update(message.counts)
+            case Reloaded():
+                running.reloaded.set()
             case ChildFailure():
                 running.failure = message.message
         self.owner.receive(self, message)
@@ -189,6 +193,7 @@ class ProcessSlot:
         """Tell of the end of a process, and let go of what it had."""
         self.current = None
         running.reported.set()
+        running.reloaded.set()
         self.counters.child_exited()
         pid, exit_code = running.process.pid, running.process.exit_code
         self.owner.process_ended(self, holder, exit_code)

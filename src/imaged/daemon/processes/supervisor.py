@@ -44,6 +44,7 @@ from imaged.daemon.processes.slot import ProcessSlot, RunningProcess
 
 log = structlog.get_logger()
 
+RELOAD_SECONDS = 5.0  # that a reload waits for processes that hang
 STATE_SECONDS = 1.0  # between two looks at what processes should know of the daemon
 TAKE_BACK_PAUSES = (0.0, 1.0, 15.0)  # seconds; a transaction takes no longer
 
@@ -114,10 +115,16 @@ class AnsweringProcesses:
     def prepare(self, config: Config, policy: Policy) -> None:
         """Do nothing: what the configuration names was read when it was checked."""
 
-    def apply(self, config: Config) -> None:
-        """Send the settings, rules and schema to every process."""
+    async def apply(self, config: Config) -> None:
+        """Send the settings, rules and schema to every process; return when all use them."""
         schema, rules = self._services.images.schema, self._services.policy.replaced
-        self._send_to_all(Reload(self._share_of(config), rules, schema))
+        reload, living = Reload(self._share_of(config), rules, schema), self._living()
+        for one in living:
+            one.reloaded = anyio.Event()
+            one.link.send(reload)
+        with anyio.move_on_after(RELOAD_SECONDS):
+            for one in living:
+                await one.reloaded.wait()
 
     async def drain(self) -> None:
         """Have every process drain, and wait for their ends."""
