@@ -31,7 +31,13 @@ _PLAYED = {
         esac""",
     "systemctl": """
         case "$1" in
-          reload) kill -HUP "$(cat {etc}/pid)" ;;
+          reload)  # and wait until its log tells how it went, for 5 s at most
+            before=$(grep -c 'config.re[lj]' {etc}/log)
+            kill -HUP "$(cat {etc}/pid)"
+            for _ in $(seq 100); do
+              [ "$(grep -c 'config.re[lj]' {etc}/log)" -gt "$before" ] && break
+              sleep 0.05
+            done ;;
           start) {imaged} serve --config {etc}/imaged.toml 2>> {etc}/log & echo $! > {etc}/pid ;;
           restart)
             kill "$(cat {etc}/pid)"
