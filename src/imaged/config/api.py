@@ -52,7 +52,7 @@ class ApiSection(Section):
         "request's own address.",
     )
     processes: ProcessCount = setting(
-        "auto",
+        1,
         'How many processes answer requests: a number, or "auto": as many as this service may use '
         "processors, at most 8. They share the addresses, the limits of connections and "
         "uploads.transfer_budget. With 1, the main process answers.",
