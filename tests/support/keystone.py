@@ -93,7 +93,6 @@ class Keystone:
     def start(self) -> None:
         """Start it, and wait until it answers: also again, on the same port with the same data."""
         self._configure()
-        self.__dict__.pop("admin_token", None)  # it may have ended meanwhile
         python = str(pinned_environment("keystone") / "python")
         with (self.folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
