@@ -55,14 +55,16 @@ def test_it_is_not_forked_beside_threads() -> None:
 def test_it_ends_with_its_daemon() -> None:
     """However that ended."""
     program = (
-        "import os, sys, time\n"
+        "import os, sys\n"
         "from imaged.daemon.processes.fork_server import ForkServer\n"
         "server = ForkServer.start(lambda _: 0)\n"
         "children = open(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read()\n"
         "print(children, flush=True)\n"
-        "time.sleep(60)\n"
+        "sys.stdin.read()\n"  # until it is killed
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as daemon:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as daemon:
         assert daemon.stdout is not None
         forker = int(daemon.stdout.readline())
         daemon.kill()
