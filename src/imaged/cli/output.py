@@ -173,6 +173,9 @@ def tells_failed_start(command: F) -> F:
 
     @wraps(command)
     def run(*arguments: Any, as_json: bool, **options: Any) -> Any:
+        from imaged.lean_imports import import_structlog
+
+        import_structlog()
         from imaged.config import ConfigInvalid
         from imaged.core.errors import ImagedError
 

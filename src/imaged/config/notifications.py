@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import AfterValidator, model_validator
-from yarl import URL
 
 from imaged.config.sections import Section, secret, setting
 from imaged.config.types import (
@@ -21,12 +20,16 @@ from imaged.core.outbox import LONGEST_WAIT
 
 
 def _check_url(text: str) -> str:
+    if not text:
+        return text
+    from yarl import URL  # lazy: only configurations with a receiver need it
+
     try:
         url = URL(text)
     except ValueError:
         url = URL()
     is_good = url.scheme in {"http", "https"} and bool(url.host) and not url.fragment
-    if text and (not is_good or url.user is not None or url.password is not None):
+    if not is_good or url.user is not None or url.password is not None:
         raise ValueError(
             'must be "" or begin with "http://" or "https://" and a host, without a user or a "#": '
             "receivers know by the signature who sends"

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
+from typing import TYPE_CHECKING
 
 from imaged.config.model import Config
 from imaged.core.errors import ImagedError
 from imaged.core.policy import InvalidRule, Policy
 from imaged.core.policy_rules import ADMIN, Rule
+
+if TYPE_CHECKING:  # few configurations have such a file
+    import yaml
 
 _MAX_BYTES = 1024 * 1024
 _STRING_TAG = "tag:yaml.org,2002:str"
@@ -56,6 +58,8 @@ def _place(line: _Line, error: InvalidRule) -> str:
 
 
 def _read(file: Path) -> Mapping[str, _Line]:
+    import yaml
+
     try:
         with file.open("rb") as opened:
             content = opened.read(_MAX_BYTES + 1)
@@ -78,6 +82,8 @@ def _read(file: Path) -> Mapping[str, _Line]:
 
 
 def _lines(file: Path, root: yaml.MappingNode) -> Iterator[tuple[str, _Line]]:
+    import yaml
+
     seen: set[str] = set()
     for key, value in root.value:
         number = key.start_mark.line + 1

@@ -21,7 +21,7 @@ from imaged.daemon.drivers import Drivers
 from imaged.daemon.fernet import FernetSecretBox
 from imaged.daemon.instance_report import InstanceReporter
 from imaged.daemon.task_types import TaskDependencies, build_registry, image_import, location_import
-from imaged.inspectors.oslo_inspector import OsloInspector
+from imaged.inspectors.deferred_inspector import DeferredInspector
 from imaged.lanes import BackgroundLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.meter import Meter, ignore_measurement
@@ -161,7 +161,7 @@ class ServiceContainer:
             self.claims,
             settings.ingest_settings(config),
             budget=self.budget,
-            inspector=OsloInspector,
+            inspector=DeferredInspector,
             traffic=self.traffic,
         )
         self.ingest = make_ingest()

@@ -35,12 +35,12 @@ from imaged.ports.store import Store, Stores
 from imaged.services.marked_places import BLOB_SAMPLE_SIZE, MarkedDestination, PlaceRegistry
 from imaged.telemetry.outages import watch_catalog, watch_store
 from imaged.units import pluralize
-from imaged.webhooks.http_receiver import HttpReceiver
 from imaged.webhooks.settings import WebhookSettings
 from imaged.webhooks.signature import parse_secrets
 
 if TYPE_CHECKING:  # commands measure nothing and do not load Prometheus
     from imaged.metrics.instruments import Instruments
+    from imaged.webhooks.http_receiver import HttpReceiver
 
 
 class WebhookSecretsInvalid(ImagedError):
@@ -243,6 +243,8 @@ def build_receiver(config: Config) -> HttpReceiver | None:
     section = config.notifications
     if not section.url:
         return None
+    from imaged.webhooks.http_receiver import HttpReceiver  # lazy: its library is large
+
     name = config.daemon.name or socket.gethostname()
     ca_file = Path(section.ca_file) if section.ca_file else None
     webhook = settings.settings_for(

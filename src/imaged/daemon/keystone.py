@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -18,14 +19,14 @@ from imaged.core.errors import KeystoneSettingsUnusable
 from imaged.core.secret import Secret
 from imaged.core.token_cache import TokenCache
 from imaged.daemon.settings import default_limits, settings_for
-from imaged.keystone.limits import UnifiedLimits
-from imaged.keystone.session import KeystoneSession
 from imaged.keystone.settings import ApplicationCredential, KeystoneSettings, PasswordAccount
-from imaged.keystone.tokens import KeystoneTokens
 from imaged.ports.meter import Meter, ignore_measurement
 from imaged.ports.project_limits import ProjectLimits
 from imaged.services.token_validation import TokenValidator
 from imaged.telemetry.outages import KeystoneWatch
+
+if TYPE_CHECKING:  # its library is large, and loaded where Keystone is used
+    from imaged.keystone.session import KeystoneSession
 
 PART = "keystone"  # as /readyz and imaged status name it
 
@@ -83,8 +84,11 @@ class KeystoneConnection:
     """
 
     def __init__(self, config: Config, meter: Meter = ignore_measurement) -> None:
+        from imaged.keystone.session import KeystoneSession
+        from imaged.keystone.tokens import KeystoneTokens
+
         self.watch = KeystoneWatch(meter)
-        self.session = KeystoneSession(keystone_settings(config), self.watch)
+        self.session: KeystoneSession = KeystoneSession(keystone_settings(config), self.watch)
         self.tokens = TokenValidator(
             KeystoneTokens(self.session), TokenCache(config.auth.keystone.cache_time)
         )
@@ -124,6 +128,9 @@ async def open_project_limits(config: Config) -> AsyncIterator[ProjectLimits]:
     if config.quotas.source == "config":
         yield CatalogLimits(defaults)
         return
+    from imaged.keystone.limits import UnifiedLimits
+    from imaged.keystone.session import KeystoneSession
+
     session = KeystoneSession(keystone_settings(config), KeystoneWatch(ignore_measurement))
     try:
         yield UnifiedLimits(session, defaults, config.quotas.region)
@@ -136,5 +143,9 @@ def reload_secrets(limits: ProjectLimits, config: Config) -> None:
 
     Raises KeystoneSettingsUnusable and changes nothing then.
     """
+    if config.quotas.source == "config":
+        return
+    from imaged.keystone.limits import UnifiedLimits
+
     if isinstance(limits, UnifiedLimits):
         limits.session.apply(keystone_settings(config))

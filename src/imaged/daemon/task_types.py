@@ -12,8 +12,8 @@ from imaged.conversion.scratch import LocalScratch
 from imaged.core.errors import ImagedError
 from imaged.daemon import settings
 from imaged.daemon.places import scratch_place
-from imaged.fetchers.http_fetcher import HttpFetcher
-from imaged.inspectors.oslo_inspector import OsloInspector
+from imaged.fetchers.deferred_fetcher import DeferredFetcher
+from imaged.inspectors.deferred_inspector import DeferredInspector
 from imaged.ports.disk_image import ImportCheck
 from imaged.ports.fetcher import Fetcher
 from imaged.services.marked_places import MarkedScratch, PlaceRegistry
@@ -129,7 +129,7 @@ class TaskDependencies:
         self.fetcher = build_fetcher(config)
         self.check_factory = StreamCheckFactory(max_size_bytes, load_import_checks())
         self.conversion = ImageConverter(
-            self.scratch, self._converter, OsloInspector, self.check_factory
+            self.scratch, self._converter, DeferredInspector, self.check_factory
         )
 
     def apply(self, config: Config) -> None:
@@ -141,7 +141,7 @@ def build_fetcher(config: Config) -> Fetcher:
     """Build the HTTP fetcher. Raises CertificatesRefused."""
     fetch = settings.fetch_settings(config)
     try:
-        return HttpFetcher(fetch)
+        return DeferredFetcher(fetch)
     except OSError as error:  # includes SSLError
         raise settings.CertificatesRefused(fetch.ca_file, error) from error
 

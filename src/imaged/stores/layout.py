@@ -51,7 +51,8 @@ class StorePaths:
 
     def blob_folders_for(self, prefix: str) -> list[Path]:
         """The folders that may contain complete blobs whose keys have this prefix."""
-        return [folder for folder in self.blob_folders if f"{folder.name}/".startswith(prefix[:3])]
+        names = (name for name in SHARD_FOLDERS if f"{name}/".startswith(prefix[:3]))
+        return [self.root / name for name in names]
 
 
 def require_key(store: str, key: str) -> None:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from yarl import URL
-
 from imaged.core.secret import Secret
 
 
@@ -26,4 +24,6 @@ class WebhookSettings:
     @property
     def receiver(self) -> str:
         """The URL without what may be a secret, for messages."""
+        from yarl import URL
+
         return str(URL(self.url).with_user(None).with_query(None).with_fragment(None))

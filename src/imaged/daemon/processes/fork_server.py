@@ -75,8 +75,13 @@ class ForkServer:
         self.lost = False
 
     @classmethod
-    def start(cls, child_main: ChildMain) -> ForkServer:
-        """Fork it. Raises RuntimeError if this process has several threads, OSError."""
+    def start(
+        cls, child_main: ChildMain, load_modules: Callable[[], None] = lambda: None
+    ) -> ForkServer:
+        """Fork it. ``load_modules`` imports what its children need and this process does not.
+
+        Raises RuntimeError if this process has several threads, OSError.
+        """
         if threading.active_count() > 1:
             raise RuntimeError("a process with several threads must not fork")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -85,6 +90,7 @@ class ForkServer:
         gc.collect()
         gc.freeze()  # the collector leaves these objects alone, so that their memory stays shared
         if os.fork() == 0:
+            load_modules()
             _run_and_exit(lambda: _Forker(theirs, child_main).run())
         theirs.close()
         ours.setblocking(False)  # noqa: FBT003 - socket's API

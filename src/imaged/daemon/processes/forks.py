@@ -25,4 +25,10 @@ def prepare_forks(config: Config) -> Forks | None:
     if processes < 2:  # noqa: PLR2004 - several
         return None
     counts = SharedCounts(processes)
-    return Forks(ForkServer.start(partial(answering_process.main, counts)), counts)
+    server = ForkServer.start(partial(answering_process.main, counts), _load_for_uploads)
+    return Forks(server, counts)
+
+
+def _load_for_uploads() -> None:
+    """Load once what the first upload would load in each process."""
+    import imaged.inspectors.oslo_inspector  # noqa: F401 - for their memory

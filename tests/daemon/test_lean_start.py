@@ -1,0 +1,66 @@
+"""What a daemon loads at its start, in one process, with a folder and SQLite."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from support.command import Workspace
+from support.daemon import clean_environment
+from support.ports import reserve_port
+
+#: Large libraries that a service loads when it needs them, and not before.
+LOADED_LATER = {
+    "aiobotocore",  # a store in a bucket
+    "aiohttp",  # Keystone, events, fetches
+    "alembic",  # a migration
+    "asyncpg",  # PostgreSQL
+    "cryptography",  # secrets of tasks; by oslo_utils too
+    "oslo_utils",  # the first byte of an upload
+    "psycopg",
+    "rich",  # tables of commands
+    "sqlalchemy.dialects.postgresql",
+    "yaml",  # a policy file
+    "yarl",
+}
+PROGRAM = """
+import os, signal, sys, threading, time, urllib.request
+from imaged.cli import main
+
+port = sys.argv.pop()
+
+def look():
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/images").read()
+            break
+        except OSError:
+            time.sleep(0.01)
+    print(*sys.modules, flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=look, daemon=True).start()
+sys.argv[0] = "imaged"
+main()
+"""
+
+
+def test_large_libraries_are_loaded_when_they_are_needed(workspace: Workspace) -> None:
+    """Until the first list is answered, none of them is."""
+    migrated = workspace.imaged("migrate")
+    assert migrated.returncode == 0, migrated.stderr
+    port = str(reserve_port())
+
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "serve", "--config", str(workspace.file), port],
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        env={**clean_environment(), "IMAGED_API__BIND": f'["127.0.0.1:{port}"]'},
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert "imaged.daemon.daemon" in loaded
+    assert not loaded & LOADED_LATER
