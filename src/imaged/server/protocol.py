@@ -19,6 +19,7 @@ from imaged.server.connections import CloseReason, ConnectionTracker, client_net
 from imaged.server.rates import ClientTimeouts
 from imaged.server.request import (
     BadRequest,
+    BodyPieces,
     PipelineFlowControl,
     ReadState,
     RequestSize,
@@ -157,6 +158,8 @@ class HttpConnection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Count data of the body and pass it on."""
         self._size.add_body(len(body))
+        if not self.cycle.body:
+            self.cycle.body = BodyPieces()  # uvicorn appends to it, and replaces it when it is read
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Self
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -120,6 +121,28 @@ class RequestSize:
     def frames_exceed(self, limit_bytes: int) -> bool:
         """Whether chunk extensions and trailers take more bytes than the limit."""
         return self.frame_bytes > limit_bytes
+
+
+class BodyPieces(bytearray):
+    """The received pieces of a body that the application has not read yet, in place of the
+    bytearray of uvicorn, which copies every byte twice.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+
+    def __iadd__(self, piece: bytes) -> Self:  # type: ignore[misc,override]  # only bytes are added
+        self._pieces.append(piece)
+        self._size_bytes += len(piece)
+        return self
+
+    def __len__(self) -> int:
+        return self._size_bytes
+
+    def __bytes__(self) -> bytes:
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
 
 class PipelineFlowControl(FlowControl):
