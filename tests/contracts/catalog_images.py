@@ -143,6 +143,23 @@ class ImagesContract:
         assert active.locations == (samples.place("i/2", size),)
         assert active.last_failure is None
 
+    async def test_data_without_a_checksum(self, catalog: Catalog) -> None:
+        """It comes back as None, uploaded or staged."""
+        bare = replace(samples.content(), checksum=None)
+        claim = samples.new_claim()
+        await catalog.add_image(samples.queued("i"))
+        begun = begin_upload(samples.place("i/1"))
+        active = await samples.act(catalog, "i", claim, begun, store_data(bare))
+        assert samples.known(active.content).checksum is None
+        assert await catalog.get_image("i") == active
+        assert await samples.all_images(catalog) == [active]
+
+        await catalog.add_image(samples.queued("j"))
+        begun = begin_staging(samples.place("j/1"))
+        staged = await samples.act(catalog, "j", samples.new_claim(), begun, stage_data(bare))
+        assert samples.known(staged.staged_content).checksum is None
+        assert await catalog.get_image("j") == staged
+
     async def test_an_import_comes_back(self, catalog: Catalog) -> None:
         """Staged bytes and the task are kept at each step."""
         claim = samples.new_claim()

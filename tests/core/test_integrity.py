@@ -42,6 +42,7 @@ RECORD = content()
         (None, "is missing"),
         (replace(RECORD, size_bytes=99), "has 99 bytes, and not 100"),
         (replace(RECORD, checksum="other"), "has the checksum other, and not md5 of them"),
+        (replace(RECORD, checksum=None), None),
         (replace(RECORD, hash_value="other"), "has the sha512 other, and not sha512 of them"),
     ],
 )

@@ -179,10 +179,11 @@ def _headers(content: Content, span: ByteSpan, *, is_part: bool) -> dict[str, st
     headers = {
         "Content-Type": OCTET_STREAM,
         "Content-Length": str(span.length),
-        "Content-MD5": content.checksum,  # in hex, of the whole image: as clients expect
         "Content-Disposition": "attachment",
         "Accept-Ranges": "bytes",
     }
+    if content.checksum is not None:
+        headers["Content-MD5"] = content.checksum  # in hex, of the whole image: as clients expect
     if is_part:
         last = span.start + span.length - 1
         headers["Content-Range"] = f"bytes {span.start}-{last}/{content.size_bytes}"

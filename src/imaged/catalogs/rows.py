@@ -18,6 +18,9 @@ from imaged.core.lifecycle import Status
 from imaged.core.member import Member, MemberStatus
 from imaged.core.task import Task
 
+#: In the column, whose constraint demands a value beside a size: the image has no checksum.
+NO_CHECKSUM = ""
+
 AnyRow = Row[*tuple[Any, ...]]
 Values = dict[str, Any]
 
@@ -47,7 +50,7 @@ def image_values(image: Image) -> Values:
     return {
         **values_of(image, _SAME_IN_IMAGES),
         "size_bytes": content and content.size_bytes,
-        "checksum": content and content.checksum,
+        "checksum": content and (content.checksum or NO_CHECKSUM),
         "hash_algorithm": content and content.hash_algorithm,
         "hash_value": content and content.hash_value,
         "virtual_size_bytes": content and content.virtual_size_bytes,
@@ -178,7 +181,7 @@ def locations_by_image(rows: Iterable[Sequence[Any]]) -> dict[str, dict[int, Loc
 def _content_of(row: AnyRow) -> Content:
     return Content(
         row.size_bytes,
-        row.checksum,
+        row.checksum or None,
         row.hash_algorithm,
         row.hash_value,
         row.virtual_size_bytes,

@@ -199,10 +199,8 @@ class Push:
         self.progress.begin(self.source.size_bytes)
         async for _ in self.source.blocks(self.progress):
             pass
-        if any(
-            self.source.digests.get(algorithm) not in {None, told}
-            for algorithm, told in record.digests.items()
-        ):
+        common = record.digests.keys() & self.source.digests.keys()
+        if not common or any(self.source.digests[one] != record.digests[one] for one in common):
             raise ImageHasOtherData(record.id, record.status)
         return record
 

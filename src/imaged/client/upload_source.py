@@ -16,10 +16,10 @@ from anyio import to_thread
 
 from imaged.client.errors import FileChanged, FileUnusable
 from imaged.client.transfer import Progress
-from imaged.core.digests import CHECKSUM, Digest
+from imaged.core.digests import CHECKSUM, Digest, is_supported_algorithm
 from imaged.core.limits import KIB, MIB
 
-SOURCE_DIGESTS = (CHECKSUM, "sha512")
+SOURCE_DIGESTS = (CHECKSUM, "sha256", "sha512")  # those that services usually have
 STANDARD_INPUT = Path("-")
 HEAD_BYTES = 64 * KIB  # enough for all signatures below
 #: Signatures of formats: offset, bytes, disk format.
@@ -75,7 +75,7 @@ class Source:
 
     async def blocks(self, progress: Progress) -> AsyncGenerator[bytes]:
         """All bytes, in blocks. Raises FileUnusable, FileChanged."""
-        digests = {algorithm: Digest(algorithm) for algorithm in SOURCE_DIGESTS}
+        digests = {one: Digest(one) for one in SOURCE_DIGESTS if is_supported_algorithm(one)}
         read_bytes, block = 0, self._head
         if self.is_repeatable:
             self._rewind()

@@ -22,6 +22,7 @@ from imaged.config.types import (
     Size,
     WrongSetting,
 )
+from imaged.core.digests import CHECKSUM, is_supported_algorithm
 from imaged.core.disk_format import CONTAINER_FORMATS, DISK_FORMATS
 
 MIN_CLOCK_STEP = timedelta(minutes=1)
@@ -99,9 +100,17 @@ class UploadsSection(Section):
         "Memory for bytes in flight, of all transfers together, and as much again for tasks while "
         "there are some. When it is used up, transfers get slower instead of using more memory.",
     )
+    checksum: Literal["md5", "none"] = setting(
+        CHECKSUM,
+        'Whether images have the API\'s checksum, an md5. "none": it is null, for hosts without '
+        "md5 (FIPS), and for speed; clients then need hash_algorithm. Images that have one keep "
+        "it.",
+        reloadable=True,
+    )
     hash_algorithm: HashAlgorithm = setting(
         "sha512",
-        "The second digest of every image, beside md5 (the checksum that the API asks for).",
+        "The digest of every image, beside the checksum. sha256 takes a third of the time on "
+        "processors with SHA extensions (sha_ni in /proc/cpuinfo).",
         reloadable=True,
     )
     check_format: bool = setting(
@@ -115,6 +124,13 @@ class UploadsSection(Section):
         "a backing file.",
         reloadable=True,
     )
+
+    @model_validator(mode="after")
+    def _require_digest(self) -> UploadsSection:
+        if self.checksum == CHECKSUM and not is_supported_algorithm(CHECKSUM):
+            why = 'must be "none" here: Python has no md5 on this machine (FIPS mode)'
+            raise WrongSetting("checksum", why)
+        return self
 
 
 class DownloadsSection(Section):

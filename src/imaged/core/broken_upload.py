@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from imaged.core.claim import Claim, require_claim
-from imaged.core.digests import CHECKSUM, Digest
+from imaged.core.digests import CHECKSUM, EMPTY_CHECKSUM, Digest, is_supported_algorithm
 from imaged.core.errors import InvalidTransition, RetryMismatch
 from imaged.core.image import BrokenUpload, Change, ClaimedChange, Image
 
@@ -30,7 +30,7 @@ LONGEST_PERIOD_BYTES = 4096
 def begin_body(before: BrokenUpload | None, announced_bytes: int | None) -> BrokenUpload:
     """The record to store if this body breaks off immediately. Raises RetryMismatch."""
     if before is None:
-        return BrokenUpload(announced_bytes, 0, Digest(CHECKSUM).hexdigest())
+        return BrokenUpload(announced_bytes, 0, EMPTY_CHECKSUM)
     if announced_bytes is None:
         return before
     if before.announced_bytes is None:
@@ -75,14 +75,27 @@ def forget_broken(seen: Image) -> Change:
 
 
 class RetryDigest(Digest):
-    """The MD5 that every image has, compared at the length at which the upload before broke off.
+    """A digest that the image gets anyway, compared at the length at which the upload before broke
+    off.
 
-    So no second digest is needed. It is fed in a lane; ``remembered`` may be called in any thread.
-    Once the body is known to begin with the same bytes, nothing is left to do for each chunk.
+    So no further digest is needed, unless ``algorithm``, that of this upload, is not the one that
+    the record has. It is fed in a lane; ``remembered`` may be called in any thread. Once the body
+    is known to begin with the same bytes, nothing is left to do for each chunk.
     """
 
-    def __init__(self, before: BrokenUpload, announced_bytes: int | None = None) -> None:
-        super().__init__(CHECKSUM)
+    def __init__(
+        self,
+        before: BrokenUpload,
+        announced_bytes: int | None = None,
+        algorithm: str = CHECKSUM,
+    ) -> None:
+        recorded, _, self._expected = before.checksum.rpartition(":")
+        self._is_comparable = True
+        if before.received_bytes:
+            self._is_comparable = is_supported_algorithm(recorded or CHECKSUM)
+            algorithm = (recorded or CHECKSUM) if self._is_comparable else algorithm
+        super().__init__(algorithm)
+        self.algorithm = algorithm
         self._before = before
         self._announced_bytes = announced_bytes
         self._repetition = RepetitionDetector()
@@ -96,13 +109,15 @@ class RetryDigest(Digest):
     def remembered(self, received_bytes: int, checksum: str) -> BrokenUpload | None:
         """The record for the image if the attempt fails now.
 
-        ``checksum``: that of the ``received_bytes`` fed so far, or of fewer.
+        ``checksum``: the digest of the ``received_bytes`` fed so far, or of fewer.
         """
         if self._is_judged:
             return None
         latest = self._refused or self._before
         is_longer = received_bytes and received_bytes >= self._before.received_bytes
         if is_longer and not (self._left_bytes or self._is_doubtful):
+            if self.algorithm != CHECKSUM:
+                checksum = f"{self.algorithm}:{checksum}"
             latest = replace(latest, received_bytes=received_bytes, checksum=checksum, at=None)
         if self._is_misannounced and latest is not self._before:
             return replace(latest, announced_bytes=None)
@@ -124,13 +139,16 @@ class RetryDigest(Digest):
 
     def _compare(self, chunk: bytes | memoryview) -> None:
         """Add the next chunk until all of the bytes before are compared. Raises RetryMismatch."""
+        if not self._is_comparable:
+            why = "cannot be compared, because this machine has no longer the digest of then"
+            raise RetryMismatch(self._before.received_bytes, why)
         head = memoryview(chunk)[: self._left_bytes]
         self._hash.update(head)
         self._repetition.feed(head)
         if len(head) < self._left_bytes:
             self._left_bytes -= len(head)
             return
-        if self.hexdigest() != self._before.checksum:
+        if self.hexdigest() != self._expected:
             why = "does not begin with the same bytes"
             raise RetryMismatch(self._before.received_bytes, why)
         self._is_doubtful = self._before.announced_bytes is None and self._repetition.is_repetitive

@@ -1,4 +1,7 @@
-"""The digests of a stream: MD5, which the API calls the checksum, and a configurable one."""
+"""The digests of a stream: a configurable one, and MD5, which the API calls the checksum.
+
+An image may be without the checksum: hosts in FIPS mode have no MD5, and it costs time.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 CHECKSUM = "md5"
+EMPTY_CHECKSUM = "d41d8cd98f00b204e9800998ecf8427e"  # of no bytes
 
 
 class Digest:

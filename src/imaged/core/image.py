@@ -61,7 +61,7 @@ class Content:
     """What is known of an image's bytes once they are complete."""
 
     size_bytes: int
-    checksum: str  # md5, hexadecimal
+    checksum: str | None  # md5, hexadecimal; None if it was not computed (uploads.checksum)
     hash_algorithm: str
     hash_value: str  # hexadecimal
     virtual_size_bytes: int | None = None  # of the disk inside, if its format has it
@@ -89,7 +89,7 @@ class BrokenUpload:
 
     announced_bytes: int | None  # None: the body was sent in chunks, without a length
     received_bytes: int
-    checksum: str  # md5 of the received bytes, hexadecimal
+    checksum: str  # md5 of the received bytes, hexadecimal, or ALGORITHM:hexadecimal
     at: datetime | None = None  # set by the catalog, by its clock
     refused_bytes: int | None = None  # length of the first body refused as possibly the rest
 

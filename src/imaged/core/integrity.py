@@ -39,7 +39,9 @@ def problems_of(content: Content, reading: StoredContent) -> Sequence[str]:
         return (f"{where} the data is missing.",)
     if found.size_bytes != content.size_bytes:
         return (f"{where} the data has {found.size_bytes} bytes, and not {content.size_bytes}.",)
-    compared = [("checksum", found.checksum, content.checksum)]
+    compared = []
+    if None not in {found.checksum, content.checksum}:
+        compared.append(("checksum", found.checksum, content.checksum))
     if found.hash_algorithm == content.hash_algorithm:  # otherwise the checksum has to suffice
         compared.append((content.hash_algorithm, found.hash_value, content.hash_value))
     return tuple(

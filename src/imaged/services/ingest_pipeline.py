@@ -11,11 +11,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Literal
 
 import anyio
 
 from imaged.core.block import Block, Blocks
 from imaged.core.broken_upload import RetryDigest
+from imaged.core.digests import CHECKSUM
 from imaged.core.disk_format import (
     Findings,
     FormatPolicy,
@@ -26,7 +28,7 @@ from imaged.core.disk_format import (
 from imaged.core.errors import FormatRefused, RetryMismatch, SizeMismatch
 from imaged.core.image import BrokenUpload, Content, Image
 from imaged.core.integrity import StoredContent, require_undamaged
-from imaged.lanes import LaneFactory
+from imaged.lanes import Lane, LaneFactory
 from imaged.ports.disk_image import InspectorFactory
 from imaged.services.stream_checks import StreamChecks
 
@@ -39,6 +41,7 @@ class IngestSettings:
 
     max_size_bytes: int
     hash_algorithm: str
+    checksum: Literal["md5", "none"]  # whether images have one
     formats: FormatPolicy
     remembers_broken: bool  # whether a broken body is compared with the next one
     wait_for_space: timedelta  # how long a body of unknown length waits for its next step
@@ -75,7 +78,13 @@ class IngestPipeline:
         self._image = image
         self._source = source
         self._policy = policy or (lambda: settings.formats)
-        self._retry = None if before is None else RetryDigest(before, announced_bytes)
+        has_checksum, hash_algorithm = settings.checksum != "none", settings.hash_algorithm
+        if source is not None and (source.content.checksum is None or not has_checksum):
+            hash_algorithm = source.content.hash_algorithm  # so that there is one to compare
+        self._retry = None
+        if before is not None:
+            algorithm = CHECKSUM if has_checksum else hash_algorithm
+            self._retry = RetryDigest(before, announced_bytes, algorithm)
         self._inspector = inspector() if is_inspected(image.container_format or "") else None
         self._virtual_size_bytes: int | None = None
         self._notice: str | None = None
@@ -83,7 +92,9 @@ class IngestPipeline:
         announced_bytes = announced_bytes if source is None else None  # compared in full
         self._checks = StreamChecks(lanes, settings.max_size_bytes, announced_bytes)
         inspection = [] if self._inspector is None else [self._inspector]
-        self._digests = self._checks.digest(settings.hash_algorithm, self._retry, *inspection)
+        self._digests = self._checks.digest(
+            hash_algorithm, *inspection, with_checksum=has_checksum, retry=self._retry
+        )
         self._checks.at_end(self._judge)
 
     @asynccontextmanager
@@ -113,7 +124,7 @@ class IngestPipeline:
 
     async def catch_up(self) -> None:
         """Wait until all received bytes are in ``remembered``. Raises RetryMismatch."""
-        await self._checks.lanes[0].drain()
+        await self._retry_lane.drain()
 
     def content(self) -> Content:
         """The content of the image, after all bytes have passed."""
@@ -123,11 +134,15 @@ class IngestPipeline:
             notice=self._notice,
         )
 
+    @property
+    def _retry_lane(self) -> Lane[Block]:
+        return self._checks.lanes[self._digests.retry_lane]
+
     async def _feed_unfinished(self) -> None:
         """Add the incomplete last block of a broken body to the digest."""
         with anyio.move_on_after(LAST_BYTES_SECONDS, shield=True), suppress(RetryMismatch):
             if self.unfinished:
-                await self._checks.lanes[0].feed(Block(self.unfinished))
+                await self._retry_lane.feed(Block(self.unfinished))
             await self.catch_up()
 
     def _judge(self) -> None:

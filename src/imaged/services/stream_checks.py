@@ -15,7 +15,8 @@ from typing import Protocol
 from crc32c import crc32c
 
 from imaged.core.block import Block, Blocks, TransferBudget
-from imaged.core.digests import CHECKSUM, Digest, ExpectedDigest
+from imaged.core.broken_upload import RetryDigest
+from imaged.core.digests import CHECKSUM, Digest, ExpectedDigest, is_supported_algorithm
 from imaged.core.disk_format import Findings
 from imaged.core.errors import TaskFailed
 from imaged.core.image import Content
@@ -56,13 +57,15 @@ class StreamChecks:
         self.lanes: list[Lane[Block]] = []  # in the order in which they were added
         self.received_bytes = 0
 
-    def in_lane(self, *readers: ChunkReader) -> None:
-        """Add a lane, which passes the chunks to each of these in turn."""
+    def in_lane(self, *readers: ChunkReader, note: Callable[[Block], None] | None = None) -> None:
+        """Add a lane, which passes the chunks to each of these in turn; ``note``: called then."""
 
         def work(block: Block) -> None:
             for reader in readers:
                 for chunk in block.chunks:
                     reader.feed(chunk)
+            if note is not None:
+                note(block)
 
         self._works.append(work)
 
@@ -71,22 +74,34 @@ class StreamChecks:
         self._verdicts.append(judge)
 
     def digest(
-        self, hash_algorithm: str, checksum: Digest | None = None, *readers: ChunkReader
+        self,
+        hash_algorithm: str,
+        *readers: ChunkReader,
+        with_checksum: bool = True,
+        retry: RetryDigest | None = None,
     ) -> StreamDigests:
-        """Compute the digests, in two lanes, the first for ``checksum``.
+        """Compute the digests: ``hash_algorithm`` in the last lane, and others before it.
 
-        ``readers``: cheap ones, which share the second lane.
+        ``readers``: cheap ones, which share the last lane. ``retry``: replaces the digest of its
+        algorithm, or is one more.
         """
-        digests = StreamDigests(self, hash_algorithm, checksum or Digest(CHECKSUM))
-        self._works.append(digests.feed_checksum)
-        self.in_lane(digests.hash, digests.blocks, *readers)
+        digests = StreamDigests(self, hash_algorithm, with_checksum=with_checksum, retry=retry)
+        for digest in digests.others:
+            self.in_lane(digest, note=digests.note if digest is retry else None)
+        note = digests.note if digests.hash is retry else None
+        self.in_lane(digests.hash, digests.blocks, *readers, note=note)
         return digests
+
+    def digest_like(self, content: Content) -> StreamDigests:
+        """Compute the digests that this record has, as far as this machine has them."""
+        has_checksum = content.checksum is not None and is_supported_algorithm(CHECKSUM)
+        return self.digest(content.hash_algorithm, with_checksum=has_checksum)
 
     def compare(self, store: str, content: Content) -> StreamDigests:
         """The stream is read from a store and must match its record. Otherwise raises
         DataDamaged.
         """
-        digests = self.digest(content.hash_algorithm)
+        digests = self.digest_like(content)
         self.at_end(lambda: require_undamaged(content, StoredContent(store, digests.content())))
         return digests
 
@@ -170,25 +185,46 @@ class StreamChecks:
 class StreamDigests:
     """The digests of one stream, and of its blocks."""
 
-    def __init__(self, stream: StreamChecks, hash_algorithm: str, checksum: Digest) -> None:
+    def __init__(
+        self,
+        stream: StreamChecks,
+        hash_algorithm: str,
+        *,
+        with_checksum: bool,
+        retry: RetryDigest | None,
+    ) -> None:
         self._stream = stream
         self._hash_algorithm = hash_algorithm
-        self._checksum = checksum
-        self.so_far = 0, ""  # bytes and their checksum, after each block
-        self.hash = Digest(hash_algorithm)
+        self._retry = retry
+        own = retry  # until one of the digests of the image is it
+        self._checksum: Digest | None = None
+        if with_checksum:
+            is_own = own is not None and own.algorithm == CHECKSUM
+            self._checksum = own if is_own else Digest(CHECKSUM)
+            own = None if is_own else own
+        is_own = own is not None and own.algorithm == hash_algorithm
+        self.hash: Digest = own if own is not None and is_own else Digest(hash_algorithm)
+        own = None if is_own else own
+        self.others = [one for one in (self._checksum, own) if one is not None]
         self.blocks = BlockChecksummer()
+        self.so_far = 0, ""  # bytes and the digest of ``retry``, after each block
 
-    def feed_checksum(self, block: Block) -> None:
-        """Add the next block to the checksum, in its lane."""
-        for chunk in block.chunks:
-            self._checksum.feed(chunk)
-        self.so_far = self.so_far[0] + block.size_bytes, self._checksum.hexdigest()
+    @property
+    def retry_lane(self) -> int:
+        """The number of the lane that feeds ``retry``; the last one if there is none."""
+        numbers = [number for number, one in enumerate(self.others) if one is self._retry]
+        return numbers[0] if numbers else len(self.others)
+
+    def note(self, block: Block) -> None:
+        """Note the digest of the bytes so far, in the lane of ``retry``."""
+        if self._retry is not None:
+            self.so_far = self.so_far[0] + block.size_bytes, self._retry.hexdigest()
 
     def content(self) -> Content:
         """The size and the digests of all bytes, at the end of the stream."""
         return Content(
             self._stream.received_bytes,
-            self._checksum.hexdigest(),
+            None if self._checksum is None else self._checksum.hexdigest(),
             self._hash_algorithm,
             self.hash.hexdigest(),
             block_checksums=self.blocks.packed(),

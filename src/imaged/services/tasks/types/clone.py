@@ -120,7 +120,10 @@ class CloneCopier:
             if copied_bytes != content.size_bytes:
                 why = f"copied {copied_bytes} bytes of {there.key}, and not {content.size_bytes}"
                 raise StoreError(target.name, why)
-            if await target.stored_md5(here.key) not in {None, content.checksum}:
+            if content.checksum and await target.stored_md5(here.key) not in {
+                None,
+                content.checksum,
+            }:
                 await self._read_back(context, target, here, content)
         checksums = await self._block_checksums(there.key)
         context.set_content(replace(content, block_checksums=checksums))

@@ -63,7 +63,7 @@ class ExportResult(TaskResult):
 
     export_location: str
     size: int
-    checksum: str
+    checksum: str | None
     os_hash_algo: str
     os_hash_value: str
 

@@ -57,7 +57,7 @@ class ExportTransfer:
         stream_checks = StreamChecks(self.lanes)
         content = _content(source.image)
         if original is None:
-            digests = stream_checks.digest(content.hash_algorithm)
+            digests = stream_checks.digest_like(content)
         else:
             digests = stream_checks.compare(original.locations[0].store, content)
         async with self._body(context, source, new_format) as body:
@@ -123,7 +123,7 @@ class ExportTransfer:
         Raises TaskFailed if it differs from ``original``: it was damaged or changed since.
         """
         stream_checks = StreamChecks(self.lanes)
-        digests = stream_checks.digest(_content(image).hash_algorithm)
+        digests = stream_checks.digest_like(_content(image))
         async with (
             aclosing(destination.read(export_file.file_name)) as data,
             aclosing(context.counted(READING_BACK, data)) as chunks,

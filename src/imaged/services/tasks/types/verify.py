@@ -46,7 +46,7 @@ class VerifyResult(TaskResult):
     image_id: str
     healthy: bool
     size_bytes: int  # as recorded, like the digests
-    checksum: str
+    checksum: str | None
     os_hash_algo: str
     os_hash_value: str
     stores: list[str]
@@ -124,7 +124,7 @@ class Verify:
         self, context: TaskContext, location: Location, content: Content
     ) -> Content | None:
         stream_checks = StreamChecks(self.lanes)
-        digests = stream_checks.digest(content.hash_algorithm)
+        digests = stream_checks.digest_like(content)
         opening = self.stores.pick(location.store).open(location.key)
         async with (
             aclosing(read_chunks(opening, lambda: self.budget.block_bytes)) as chunks,
