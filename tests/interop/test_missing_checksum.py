@@ -51,7 +51,7 @@ BODY = disk_images.raw()
 @pytest_asyncio.fixture
 async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
     """A daemon that computes sha256 alone, and sends blocks unverified."""
-    settings = {
+    settings: dict[str, dict[str, object]] = {
         "uploads": {"checksum": "none", "hash_algorithm": "sha256"},
         "downloads": {"verify": False},
     }
