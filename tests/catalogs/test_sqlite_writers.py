@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event
 
+import anyio
 import pytest
+from sqlalchemy import Connection
 
+from imaged.catalogs.sqlite.driver import SqliteDatabase
 from imaged.catalogs.sqlite.engine import DatabaseBusy
-from imaged.catalogs.sqlite.writer_queue import NEXT_IN_LINE, SUFFIX, TURN, WriterQueue
+from imaged.catalogs.sqlite.writer_queue import (
+    GOES_FIRST,
+    NEXT_IN_LINE,
+    SUFFIX,
+    TURN,
+    WriterQueue,
+)
 from support.waiting import wait_until
 
 LOCK = struct.Struct("hhqqi0q")
@@ -47,13 +58,18 @@ def is_locked(database: Path, byte: int) -> bool:
     return int(answer[0]) != fcntl.F_UNLCK
 
 
-def write(queue: WriterQueue, transaction: Callable[[], None]) -> None:
+def write(queue: WriterQueue, transaction: Callable[[], None], *, goes_first: bool = False) -> None:
     """Write as the driver does, which repeats what did not get its turn."""
     while True:
         try:
-            return queue.run(transaction)
+            return queue.run(transaction, goes_first=goes_first)
         except DatabaseBusy:
             continue
+
+
+def write_first(queue: WriterQueue, transaction: Callable[[], None]) -> None:
+    """Write as the driver does for a renewal."""
+    write(queue, transaction, goes_first=True)
 
 
 def test_who_waits_goes_before_who_has_just_written(
@@ -128,3 +144,89 @@ def test_without_a_file_writers_do_not_queue(tmp_path: Path) -> None:
     done = Event()
     WriterQueue(tmp_path / "missing" / "catalog.db").run(done.set)
     assert done.is_set()
+
+
+def test_a_renewal_does_not_stand_in_line(database: Path, threads: ThreadPoolExecutor) -> None:
+    """It goes before processes that have waited longer, and costs them their turn only so long."""
+    busy, patient, renewing = (WriterQueue(database) for _ in range(3))
+    order, waiting = list[str](), list[Future[None]]()
+
+    def first() -> None:
+        waiting.append(threads.submit(write, patient, lambda: order.append("patient")))
+        wait_until(lambda: is_locked(database, NEXT_IN_LINE))
+        waiting.append(threads.submit(write_first, renewing, lambda: order.append("renewal")))
+        wait_until(lambda: is_locked(database, GOES_FIRST))
+        order.append("busy")
+
+    write(busy, first)
+    for future in waiting:
+        future.result(10)
+
+    assert order == ["busy", "renewal", "patient"]
+    wait_until(lambda: not any(is_locked(database, byte) for byte in (TURN, GOES_FIRST)))
+
+
+def test_a_renewal_takes_the_turn_of_its_own_process(
+    database: Path, threads: ThreadPoolExecutor
+) -> None:
+    """Which its other writer waited for; that one stands in line again."""
+    busy, renewing, order = WriterQueue(database), WriterQueue(database), list[str]()
+
+    def first() -> None:
+        with pytest.raises(DatabaseBusy):
+            threads.submit(renewing.run, lambda: None).result(10)
+
+    write(busy, first)
+    write_first(renewing, lambda: order.append("renewal"))
+    write(renewing, lambda: order.append("other"))
+    write(busy, lambda: order.append("busy"))
+
+    assert order == ["renewal", "other", "busy"]
+
+
+def test_a_renewal_does_not_wait_for_a_suspended_process(database: Path) -> None:
+    """SQLite's lock decides, after a tenth of a second."""
+    queue, done = WriterQueue(database), list[str]()
+    write(queue, lambda: done.append("before"))
+    with os.fdopen(os.open(database.with_name(database.name + SUFFIX), os.O_RDWR)) as suspended:
+        fcntl.fcntl(suspended, fcntl.F_OFD_SETLK, LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, TURN, 1, 0))
+
+        queue.run(lambda: done.append("renewed"), goes_first=True)
+
+    assert done == ["before", "renewed"]
+    assert not is_locked(database, GOES_FIRST)
+
+
+@pytest.mark.asyncio
+async def test_a_renewal_goes_before_writers_that_wait(database: Path) -> None:
+    """In one process: it waits for the one that is being written, and for the next."""
+    catalog, order, may_end, has_begun = (
+        SqliteDatabase(database),
+        list[int](),
+        Event(),
+        anyio.Event(),
+    )
+    on_loop = asyncio.get_running_loop().call_soon_threadsafe
+
+    def first(db: Connection) -> None:
+        del db
+        on_loop(has_begun.set)
+        may_end.wait(10)
+
+    def note(number: int, db: Connection) -> None:
+        del db
+        order.append(number)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(catalog.write, first)
+        await has_begun.wait()
+        for number in range(1, 20):
+            tasks.start_soon(catalog.write, partial(note, number))
+        await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(partial(catalog.write, partial(note, 0), goes_first=True))
+        await anyio.wait_all_tasks_blocked()
+        may_end.set()
+    await catalog.close()
+
+    assert order.index(0) <= 1
+    assert [number for number in order if number] == [*range(1, 20)]

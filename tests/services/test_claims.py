@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from uuid import UUID
 
 import anyio
 import pytest
 
 from imaged.core.blob import make_key
+from imaged.core.claim import Claim
 from imaged.core.errors import (
     CatalogError,
     ClaimLost,
@@ -187,6 +188,32 @@ async def test_giving_back_late_does_not_disturb_the_successor(cluster: Cluster)
         assert (await cluster.image(A)).status is Status.ACTIVE
 
 
+async def test_a_claim_that_takes_long_to_begin_is_renewed_at_once(cluster: Cluster) -> None:
+    """A busy catalog made it wait for longer than a process relies on a renewal, and it goes on."""
+    await cluster.queued(A)
+    node = cluster.node(fault=nth(cluster.catalog.modify_image, 1, before=pause(SILENCE)))
+
+    assert (await node.upload(A, send(), len(BODY))).status is Status.ACTIVE
+    cluster.audit()
+
+
+async def test_a_renewal_that_takes_too_long_is_repeated_at_once(cluster: Cluster) -> None:
+    """Without a further pause: of a lease only some rounds are left."""
+    await cluster.queued(A)
+    asked: list[float] = []
+
+    async def watched(claims: Collection[Claim]) -> Collection[Claim]:
+        asked.append(elapsed())
+        if len(asked) == 1:
+            await anyio.sleep(SILENCE)
+        return await cluster.catalog.renew_leases(claims)
+
+    node = cluster.node(catalog=override_calls(cluster.catalog, renew_leases=watched))
+    await node.upload(A, send(chunks=4, every=ROUND))
+
+    assert asked[1] - asked[0] == ROUND
+
+
 # what ends a claim
 
 
@@ -218,7 +245,6 @@ async def test_a_node_that_is_stopped_gives_back_at_once(cluster: Cluster) -> No
     assert (await cluster.failure_of(A)).reason == "The server was stopped."
 
 
-@pytest.mark.rule("claims.17")
 async def test_giving_back_has_a_timeout(cluster: Cluster) -> None:
     """A catalog that never answers holds up a node that stops no longer than one lease."""
     await cluster.queued(A)

@@ -78,8 +78,11 @@ class Database(Protocol):
         """
         ...
 
-    async def write(self, transaction: Transaction[T]) -> T:
-        """Run one that writes: all of it, or nothing if it raises. Raises CatalogError."""
+    async def write(self, transaction: Transaction[T], *, goes_first: bool = False) -> T:
+        """Run one that writes: all of it, or nothing if it raises. Raises CatalogError.
+
+        ``goes_first``: before others that wait, where writers queue. For renewals of leases.
+        """
         ...
 
     async def write_image(self, image_id: str, transaction: Transaction[T]) -> T:
@@ -156,10 +159,10 @@ class MeteredDatabase:
         with Timing(self._meter, "read"):
             return await self.inner.read_list(transaction, budget, is_short=is_short)
 
-    async def write(self, transaction: Transaction[T]) -> T:
+    async def write(self, transaction: Transaction[T], *, goes_first: bool = False) -> T:
         """Run one that writes. Raises CatalogError."""
         with Timing(self._meter, "write"):
-            return await self.inner.write(transaction)
+            return await self.inner.write(transaction, goes_first=goes_first)
 
     async def write_image(self, image_id: str, transaction: Transaction[T]) -> T:
         """Run one that writes this image. Raises CatalogError."""

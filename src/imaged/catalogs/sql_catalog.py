@@ -260,7 +260,7 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
         """Renew the leases of these claims; returns the claims that still exist."""
         if not claims:
             return set()
-        return await self.database.write(partial(leases.renew, held=claims))
+        return await self.database.write(partial(leases.renew, held=claims), goes_first=True)
 
     async def find_lapsed(self, limit: int) -> Sequence[HeldClaim]:
         """Claims whose leases expired, the longest first."""

@@ -99,10 +99,13 @@ class Claims:
                 yield work
 
     async def renew_forever(self) -> None:
-        """Renew all leases periodically, until cancelled."""
+        """Renew all leases periodically, until cancelled: at once after a call that took as long as
+        the period.
+        """
         while True:
+            next_at = anyio.current_time() + self.settings.renew_every.total_seconds()
             await self.renew()
-            await anyio.sleep(self.settings.renew_every.total_seconds())
+            await anyio.sleep_until(next_at)
 
     async def renew(self) -> None:
         """Renew the leases of all claims in one call; a claim missing from the answer has ended."""
@@ -143,6 +146,7 @@ class Claims:
         asked_at = anyio.current_time()
         try:
             await begin()
+            asked_at = await self._renewed_if_late(work.claim, asked_at)
             async with self._keep_lease(work.claim, asked_at):
                 yield
         except BaseException as error:
@@ -164,6 +168,18 @@ class Claims:
             if given_back is None:
                 raise
             raise ClaimLost from error
+
+    async def _renewed_if_late(self, claim: Claim, asked_at: float) -> float:
+        """Renew the lease of a claim that took long to begin, because the catalog is busy: since
+        when it holds is not known. Returns since when it holds at least. Raises CatalogError,
+        ClaimLost.
+        """
+        now = anyio.current_time()
+        if now - asked_at < self.settings.renew_every.total_seconds():
+            return asked_at
+        if claim not in await self.catalog.renew_leases([claim]):
+            raise ClaimLost
+        return now
 
     @asynccontextmanager
     async def _keep_lease(self, claim: Claim, since: float) -> AsyncIterator[None]:

@@ -136,8 +136,8 @@ def main(config: str, plan: str, told: str) -> None:
     counter = CallCounter(points, Path(told))
 
     @asynccontextmanager
-    async def open_watched(*arguments: Any) -> AsyncIterator[Drivers]:
-        async with open_drivers(*arguments) as parts:
+    async def open_watched(*arguments: Any, **named: Any) -> AsyncIterator[Drivers]:
+        async with open_drivers(*arguments, **named) as parts:
             stores = parts.stores.by_name.values()
             for driver in (parts.catalog, *stores, *parts.destinations.values()):
                 counter.watch(driver)

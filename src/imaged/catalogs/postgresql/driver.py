@@ -150,8 +150,9 @@ class PostgresqlDatabase:
             self._listing.release()
         raise ListBudgetSpent(budget)
 
-    async def write(self, transaction: Transaction[T]) -> T:
-        """Run a transaction that writes."""
+    async def write(self, transaction: Transaction[T], *, goes_first: bool = False) -> T:
+        """Run a transaction that writes. Changes of images wait in turns, and nothing else does."""
+        del goes_first
         try:
             return await self._run(self._writers, transaction, self.settings.transaction_seconds)
         except CatalogFull:

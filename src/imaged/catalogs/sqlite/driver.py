@@ -2,17 +2,18 @@
 
 Strategy. Each transaction runs as a whole in a worker thread, so the event loop pays for one hop
 and not for one per statement. This process has one writer at a time, and its queue is first in,
-first out; a writer waits for its turn among those of other processes (``writer_queue.py``), and at
-BEGIN for those that do not queue, as long as its caller waits, and nowhere else, so no transaction
-is left half done. Readers have connections of their own and wait for no lock (WAL). A commit is on
-the disk when it returns (``synchronous=FULL``).
+first out, but for renewals of leases, which go first; a writer waits for its turn among those of
+other processes (``writer_queue.py``), and at BEGIN for those that do not queue, as long as its
+caller waits, and nowhere else, so no transaction is left half done. Readers have connections of
+their own and wait for no lock (WAL). A commit is on the disk when it returns: it is
+``synchronous=FULL``.
 
 A caller that is cancelled while its transaction runs returns when it has ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +23,7 @@ from time import monotonic
 from typing import TypeVar
 
 import structlog
-from anyio import CancelScope, CapacityLimiter, move_on_after, to_thread
+from anyio import CancelScope, CapacityLimiter, Lock, move_on_after, to_thread
 from anyio.lowlevel import checkpoint
 from sqlalchemy import Engine, QueuePool
 
@@ -88,6 +89,7 @@ class SqliteDatabase:
         self.loop_reader, self.loop_lister = LoopReader(on_loop()), LoopReader(on_loop())
         self.page_cache = PageCache(path)
         self._writing = CapacityLimiter(1)
+        self._in_line = Lock()  # of all writers but those that go first
         self._listing = CapacityLimiter(LIST_CONNECTIONS)
         self._reading = CapacityLimiter(READ_CONNECTIONS)
         self._shorten_from = 0.0
@@ -128,10 +130,10 @@ class SqliteDatabase:
             except TimeoutError as error:
                 raise ListBudgetSpent(budget) from error
 
-    async def write(self, transaction: Transaction[T]) -> T:
+    async def write(self, transaction: Transaction[T], *, goes_first: bool = False) -> T:
         """Run a transaction that writes."""
         try:
-            answer = await self._run(self.writer, self._writing, transaction)
+            answer = await self._write(transaction, goes_first=goes_first)
         except CatalogUnavailable:
             self._has_failed = True
             raise
@@ -166,7 +168,7 @@ class SqliteDatabase:
 
     async def check_writable(self) -> None:
         """Write something, and roll it back."""
-        await self._run(self.writer, self._writing, with_small_cache(write_and_roll_back))
+        await self._write(with_small_cache(write_and_roll_back))
 
     async def close(self) -> None:
         """Wait a limited time for running transactions, then close every connection."""
@@ -222,9 +224,17 @@ class SqliteDatabase:
             self._shortening = False
 
     async def _run(self, engine: Engine, limiter: CapacityLimiter, work: Transaction[T]) -> T:
-        run = partial(run_transaction, engine, self._path, work)
-        if engine is self.writer:
-            run = partial(self._writers.run, run)
+        return await self._repeat(partial(run_transaction, engine, self._path, work), limiter)
+
+    async def _write(self, work: Transaction[T], *, goes_first: bool = False) -> T:
+        run = partial(run_transaction, self.writer, self._path, work)
+        run = partial(self._writers.run, run, goes_first=goes_first)
+        if goes_first:  # before all but the one that is being written, and the next
+            return await self._repeat(run, self._writing)
+        async with self._in_line:
+            return await self._repeat(run, self._writing)
+
+    async def _repeat(self, run: Callable[[], T], limiter: CapacityLimiter) -> T:
         while not self._closed:
             try:
                 return await to_thread.run_sync(run, limiter=limiter)

@@ -6,6 +6,9 @@ locks two bytes of a file beside the database, first the place of the next one i
 turn itself, and then gives up that place. These locks belong to open files (fcntl(2), F_OFD_SETLK),
 so that the kernel releases them if the process dies.
 
+A renewal of leases does not stand in line, because work is lost if it comes late: it locks a third
+byte, and a writer that has the turn and finds that byte locked gives the turn up for that long.
+
 Only the order depends on it. SQLite's own lock keeps writers apart: also those that do not queue,
 because they are of another version, and those that have left a line that does not move.
 """
@@ -28,10 +31,11 @@ from imaged.catalogs.sqlite.engine import BUSY_TIMEOUT_SECONDS, DatabaseBusy, gi
 T = TypeVar("T")
 
 SUFFIX = "-writers"
-NEXT_IN_LINE, TURN = 0, 1  # bytes
+NEXT_IN_LINE, TURN, GOES_FIRST = 0, 1, 2  # bytes
 PATIENCE_SECONDS = 2.0  # in line; a suspended process may be before this one
 UNUSED_TURN_SECONDS = 0.1  # then the turn goes to others: its caller has given up
 IDLE_THREAD_SECONDS = 1.0
+GO_FIRST_PAUSE_SECONDS = 0.002  # between two looks of one that goes first
 
 _LOCK = struct.Struct("hhqqi0q")  # struct flock
 
@@ -51,22 +55,25 @@ class WriterQueue:
         self._database = database
         self._patience_seconds = patience_seconds
         self._file: int | None = None
+        self._first_file: int | None = None  # opened twice, so that its locks keep each other out
         self._changed = Condition()
         self._place = _Place.OUTSIDE
         self._since = 0.0  # when it got in line
         self._has_thread = False
         self._is_closed = False
 
-    def run(self, transaction: Callable[[], T]) -> T:
+    def run(self, transaction: Callable[[], T], *, goes_first: bool = False) -> T:
         """Write in turn. Raises DatabaseBusy if the turn did not come for BUSY_TIMEOUT_SECONDS; the
         place in line stays.
+
+        ``goes_first``: before all that stand in line, and without a turn if none comes in time.
         """
-        has_turn = self._wait_for_turn()
+        turn = self._go_first() if goes_first else self._wait_for_turn()
         try:
             return transaction()
         finally:
-            if has_turn:
-                self._lock(fcntl.F_UNLCK, TURN)
+            if turn is not None:
+                self._lock(fcntl.F_UNLCK, TURN, file=turn)
 
     def close(self) -> None:
         """Close the file, unless a thread waits: then its lock ends with the process."""
@@ -76,26 +83,51 @@ class WriterQueue:
             if self._file is not None and self._place is _Place.OUTSIDE:
                 os.close(self._file)
                 self._file = None
+            if self._first_file is not None:
+                os.close(self._first_file)
+                self._first_file = None
 
-    def _wait_for_turn(self) -> bool:
-        """Whether this process has the turn; otherwise it writes without. Raises DatabaseBusy."""
+    def _go_first(self) -> int | None:
+        """The file that has locked the turn; None: it did not come, and is not waited for."""
+        with self._changed:
+            if not self._is_open() or self._first_file is None:
+                return None
+        until = time.monotonic() + BUSY_TIMEOUT_SECONDS
+        try:
+            while time.monotonic() < until:
+                self._lock(fcntl.F_RDLCK, GOES_FIRST, waits=False, file=self._first_file)
+                if self._lock(fcntl.F_WRLCK, TURN, waits=False, file=self._first_file):
+                    return self._first_file
+                with self._changed:
+                    if self._place is _Place.FIRST:
+                        return self._leave_line()
+                time.sleep(GO_FIRST_PAUSE_SECONDS)  # in a worker thread; the locks have no limit
+            return None
+        finally:
+            self._lock(fcntl.F_UNLCK, GOES_FIRST, file=self._first_file)
+
+    def _leave_line(self) -> int | None:
+        self._place = _Place.OUTSIDE
+        self._changed.notify_all()
+        return self._file
+
+    def _wait_for_turn(self) -> int | None:
+        """The file that has locked the turn; None: it writes without. Raises DatabaseBusy."""
         with self._changed:
             if not self._is_open():
-                return False
+                return None
             if self._place is _Place.OUTSIDE:
                 if self._try():
-                    return True
+                    return self._file
                 self._get_in_line()
             if self._place is _Place.IN_LINE:
                 self._changed.wait(BUSY_TIMEOUT_SECONDS)
             if self._place is _Place.FIRST:
-                self._place = _Place.OUTSIDE
-                self._changed.notify_all()
-                return True
+                return self._leave_line()
             if self._place is _Place.IN_LINE:
                 if time.monotonic() - self._since < self._patience_seconds:
                     raise DatabaseBusy
-                return False
+                return None
             raise DatabaseBusy  # the turn came and went meanwhile
 
     def _is_open(self) -> bool:
@@ -107,11 +139,12 @@ class WriterQueue:
                 owner = self._database.stat()
                 self._file = os.open(path, flags, owner.st_mode & 0o666)
                 give_to(path, owner)
+                self._first_file = os.open(path, flags)
         return self._file is not None
 
     def _try(self) -> bool:
         """Take the turn, if it and the place before it are free."""
-        if not self._lock(fcntl.F_WRLCK, NEXT_IN_LINE, waits=False):
+        if self._one_goes_first() or not self._lock(fcntl.F_WRLCK, NEXT_IN_LINE, waits=False):
             return False
         has_turn = self._lock(fcntl.F_WRLCK, TURN, waits=False)
         self._lock(fcntl.F_UNLCK, NEXT_IN_LINE)
@@ -130,6 +163,11 @@ class WriterQueue:
         while self._is_wanted():
             self._lock(fcntl.F_WRLCK, NEXT_IN_LINE)
             self._lock(fcntl.F_WRLCK, TURN)
+            while self._one_goes_first():
+                self._lock(fcntl.F_UNLCK, TURN)
+                self._lock(fcntl.F_WRLCK, GOES_FIRST)  # when it has the turn
+                self._lock(fcntl.F_UNLCK, GOES_FIRST)
+                self._lock(fcntl.F_WRLCK, TURN)
             self._lock(fcntl.F_UNLCK, NEXT_IN_LINE)
             with self._changed:
                 self._place = _Place.FIRST
@@ -148,11 +186,25 @@ class WriterQueue:
             self._has_thread = self._place is _Place.IN_LINE and self._file is not None
             return self._has_thread
 
-    def _lock(self, kind: int, byte: int, *, waits: bool = True) -> bool:
+    def _one_goes_first(self) -> bool:
+        """Whether another file has locked that byte."""
+        asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, GOES_FIRST, 1, 0)
+        try:
+            answer = fcntl.fcntl(_number(self._file), fcntl.F_OFD_GETLK, asked)
+        except OSError:
+            return False
+        return bool(_LOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+    def _lock(self, kind: int, byte: int, *, waits: bool = True, file: int | None = None) -> bool:
         """Lock or unlock a byte; False if it is locked and not waited for, or cannot be locked."""
         command = fcntl.F_OFD_SETLKW if waits else fcntl.F_OFD_SETLK
+        number = _number(self._file if file is None else file)
         try:
-            fcntl.fcntl(self._file or -1, command, _LOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
+            fcntl.fcntl(number, command, _LOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
         except OSError:
             return False
         return True
+
+
+def _number(file: int | None) -> int:
+    return -1 if file is None else file

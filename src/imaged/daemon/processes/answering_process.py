@@ -249,7 +249,7 @@ class AnsweringProcess:
 
     def _tell_state_of_daemon(self) -> None:
         health = self._services.health
-        own_parts = health.degraded_parts
+        self._own_parts = own_parts = health.degraded_parts
         health.degraded_parts = lambda: dict.fromkeys([*self._state.degraded_parts, *own_parts()])
 
     async def _forward_wakeups(self) -> None:
@@ -272,4 +272,5 @@ class AnsweringProcess:
             ),
             failing_part_seconds=services.reporter.failing_part_seconds(),
             troubles=services.troubles,
+            degraded_parts=[*self._own_parts()],
         )

@@ -227,10 +227,12 @@ class AnsweringProcesses:
                 log.debug("claim.give_back_failed", error=str(error))
 
     async def _tell_state_forever(self) -> None:
-        """Send what only the daemon knows, when it changes."""
+        """Send what only the daemon knows, when it changes: also what other processes found."""
         health = self._services.health
         while True:
-            state = DaemonState(health.is_reload_rejected, tuple(health.degraded_parts()))
+            found = [part for one in self._living() for part in one.report.degraded_parts]
+            parts = dict.fromkeys([*health.degraded_parts(), *found])
+            state = DaemonState(health.is_reload_rejected, tuple(parts))
             if state != self._state:
                 self._state = state
                 self._send_to_all(state)
