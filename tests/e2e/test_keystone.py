@@ -76,7 +76,8 @@ async def test_an_outage(own_daemon: Daemon, own_keystone: Keystone) -> None:
     """
     user = own_keystone.create_person("member")
     known, new = own_keystone.token(user), own_keystone.token(user)
-    assert (await ask(own_daemon, known))[0] == 200
+    for _ in range(10 * PROCESSES):  # each process that answers gets to know it by itself
+        assert (await ask(own_daemon, known))[0] == 200
     status, headers, _ = await ask(own_daemon, "made-up")
     assert (status, headers["WWW-Authenticate"]) == (401, f'Keystone uri="{own_keystone.url}"')
 

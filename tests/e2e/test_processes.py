@@ -20,6 +20,7 @@ from support.client import Client
 from support.daemon import Daemon, descendants_of
 from support.metrics_socket import figures, metrics_settings
 from support.processes import answering, forking, totals_of
+from support.task_client import TaskClient
 from support.waiting import until
 
 KILLS = int(os.environ.get("IMAGED_TEST_PROCESS_KILLS", "20"))
@@ -248,6 +249,19 @@ async def test_a_rejected_reload_is_told_by_every_process(daemon: Daemon) -> Non
             return all(status == 200 and b"rejected" in body for status, body in answers)
 
         await until(is_told_everywhere, "a process does not know of it")
+
+
+async def test_a_process_leaves_tasks_to_instances_that_have_the_role(daemon: Daemon) -> None:
+    """Also a brief one, which would begin beside requests as soon as it is accepted."""
+    daemon.configure(daemon={"roles": ["api", "scrubber"]})
+    await daemon.start()
+    async with Client(daemon.url) as client:
+        image_id = await client.create()
+        assert await client.put(image_id, b"shared") == 204
+        task_id = await TaskClient(client).ask("clone", image_id=image_id)
+        assert await daemon.end() == 0  # after all that has begun
+        await daemon.start()
+        assert (await TaskClient(client).show(task_id))["status"] == "pending"
 
 
 async def test_limits_of_connections_hold_for_all_processes(daemon: Daemon) -> None:

@@ -154,7 +154,8 @@ class AnsweringProcess:
 
     async def _answer(self, start: Start) -> None:
         """Raises ImagedError if it cannot start."""
-        config = self._config = start.config
+        config, self._runs_brief_tasks = start.config, start.runs_brief_tasks
+        self._config = config
         configure_log(config.log.level, config.log.format)
         instruments = Instruments(stores=list(config.stores.by_name), process=f"api-{start.slot}")
         opened = open_drivers(config, instruments, is_child=True, processes=self._counts.processes)
@@ -184,7 +185,8 @@ class AnsweringProcess:
         services, server = self._services, self._server
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(services.claims.renew_forever)
-            tasks.start_soon(services.runner.serve_brief_only)
+            if self._runs_brief_tasks:
+                tasks.start_soon(services.runner.serve_brief_only)
             write_sent = partial(
                 run_periodically,
                 "sent_downloads",

@@ -28,6 +28,7 @@ class Start:
     rules: Mapping[str, str] = field(default_factory=dict)  # in place of default rules
     schema: ImageSchema = DEFAULT_SCHEMA
     slot: int = 0  # which one of the processes that answer, from 1 on
+    runs_brief_tasks: bool = False  # beside requests, as soon as they are accepted
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,13 +157,14 @@ class AnsweringProcesses:
 
     def first_instructions(self, slot: ProcessSlot, holder: InstanceId) -> Iterator[Instruction]:
         """What a process is told at its start: all that is the same for each of them."""
-        services = self._services
+        services, config = self._services, self._config()
         yield Start(
-            self._share_of(self._config()),
+            self._share_of(config),
             holder,
             services.policy.replaced,
             services.images.schema,
             slot.number,
+            runs_brief_tasks="tasks" in config.daemon.roles,
         )
         yield self._state
 
