@@ -245,6 +245,7 @@ async def test_a_node_that_is_stopped_gives_back_at_once(cluster: Cluster) -> No
     assert (await cluster.failure_of(A)).reason == "The server was stopped."
 
 
+@pytest.mark.rule("claims.17")
 async def test_giving_back_has_a_timeout(cluster: Cluster) -> None:
     """A catalog that never answers holds up a node that stops no longer than one lease."""
     await cluster.queued(A)
