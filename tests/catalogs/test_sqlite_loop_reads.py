@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -50,11 +50,14 @@ def reader(path: Path) -> LoopReader:
     return make_reader(path)
 
 
-def make_reader(path: Path, longest_scan_seconds: float = 60) -> LoopReader:
-    """A reader with a minute for each read, however busy the machine is."""
+def make_reader(
+    path: Path,
+    longest_scan_seconds: float = 60,
+    count_disk_reads: Callable[[], int] = lambda: 0,
+) -> LoopReader:
+    """A reader with a minute for each scan."""
     engine = make_engine(path, begin="", connections=1, busy_seconds=0)
-    reader = LoopReader(engine, longest_scan_seconds)
-    reader.slow_seconds = 60
+    reader = LoopReader(engine, longest_scan_seconds, count_disk_reads)
     reader.connect()
     return reader
 
@@ -83,12 +86,23 @@ class TestLoopReader:
             assert reader.read(lambda db: db.execute(ONE).scalar()) == 1
         reader.close()
 
-    def test_after_a_slow_read_others_go_elsewhere(self, reader: LoopReader) -> None:
-        """It waited for something, most likely for a disk."""
+    def test_after_a_read_from_a_disk_others_go_elsewhere(self, path: Path) -> None:
+        """It took long, and blocks were read."""
+        migrate_once(path)
+        reader = make_reader(path, count_disk_reads=iter(range(9)).__next__)
         reader.slow_seconds = 0
         assert reader.read(lambda db: db.execute(ONE).scalar()) == 1
         with pytest.raises(MustWait):
             reader.read(lambda db: db.execute(ONE).scalar())
+        reader.close()
+
+    def test_a_read_that_only_waited_for_a_processor_stops_no_other(
+        self, reader: LoopReader
+    ) -> None:
+        """The machine is busy."""
+        reader.slow_seconds = 0
+        for _ in range(2):
+            assert reader.read(lambda db: db.execute(ONE).scalar()) == 1
         reader.close()
 
     def test_what_the_transaction_raises_is_raised(self, reader: LoopReader) -> None:
@@ -133,7 +147,6 @@ class TestWhereReadsAreMade:
     async def test_on_the_loop_if_the_file_is_in_memory(self, catalog: SqlCatalog) -> None:
         """The file was just written."""
         database = database_of(catalog)
-        database.loop_reader.slow_seconds = database.loop_lister.slow_seconds = 60
         assert await database.read_short(thread_of) == threading.get_ident()
         assert (
             await database.read_list(thread_of, LIST_BUDGET, is_short=True) == threading.get_ident()
