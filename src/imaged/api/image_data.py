@@ -14,7 +14,7 @@ from typing import Protocol
 import anyio
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imaged.api.bodies import body_of, media_type_of, require_unpacked
 from imaged.api.conditions import image_condition
@@ -26,12 +26,13 @@ from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import ClientVanished, ImagedError, InvalidRequest
 from imaged.core.image import Content
 from imaged.core.precondition import Precondition
-from imaged.services.downloads import Download, Downloads
+from imaged.services.downloads import Download, Downloads, SendTo
 from imaged.services.ingest import Ingester
 from imaged.services.sent_downloads import SentBytes, SentDownloads
 from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 SIZE_HEADER = "x-openstack-image-size"
+SEND_TO = "imaged.response.send_to"  # of server/file_sender.py
 MAX_RANGE_DIGITS = 18  # a larger number is beyond the end of any image
 
 _RANGE_UNIT = "bytes"
@@ -157,7 +158,9 @@ class _Data:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kept: BlockCache | None = scope.get("state", {}).get(BLOCK_CACHE)
-        async with self._downloads.open(*self._asked, kept) as download:
+        to_socket = SEND_TO in scope.get("extensions", {})
+        opening = self._downloads.open(*self._asked, kept, to_socket=to_socket)
+        async with opening as download:
             content, span = download.image.content, download.span
             if content is None or span is None:
                 await Response(status_code=204)(scope, receive, send)
@@ -196,6 +199,10 @@ async def _stream(download: Download, sent: SentBytes, receive: Receive, send: S
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_watch, receive, tasks.cancel_scope)
         try:
+            if download.send_to is not None and download.span is not None:
+                await send(_to_socket(download.send_to, download.span.length, sent))
+                if sent.count < download.span.length:
+                    raise ClientVanished
             async for chunk in download.chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
                 sent.count += len(chunk)
@@ -206,6 +213,17 @@ async def _stream(download: Download, sent: SentBytes, receive: Receive, send: S
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+def _to_socket(send_to: SendTo, count: int, sent: SentBytes) -> Message:
+    """The message that lets the store send; see ``server/file_sender.py``."""
+
+    async def counted(socket: int, length: int) -> int:
+        size_bytes = await send_to(socket, length)
+        sent.count += size_bytes
+        return size_bytes
+
+    return {"type": SEND_TO, "send_to": counted, "count": count}
 
 
 async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:

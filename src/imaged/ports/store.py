@@ -48,6 +48,21 @@ class BlobReader(Protocol):
         ...
 
 
+@runtime_checkable
+class SocketSender(Protocol):
+    """A reader that can send bytes to a socket from the kernel's memory. They are not verified."""
+
+    async def send_to(self, socket: int, length: int) -> int:
+        """Send at most the next ``length`` bytes, and return how many were sent.
+
+        ``socket``: the descriptor of a stream socket that does not block. It may be closed when the
+        call ends, however it ends. 0 if the peer did not read for some milliseconds.
+
+        Raises ConnectionError if the peer is gone, StoreError.
+        """
+        ...
+
+
 class Store(Protocol):
     """Keeps bytes under keys made by ``core/blob.py``."""
 

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from imaged.server.connections import ServerHooks
+from imaged.server.file_sender import SEND_TO, FileSender, offers
 from imaged.server.raw_responses import SHUTDOWN_RESPONSE_SECONDS
 from imaged.server.transport import LingeringTransport
 
@@ -180,8 +181,15 @@ class ServedRequest:
             return message
 
         cycle = self.cycle
+        files = FileSender(cycle, self.transport, cycle.flow)
+
+        async def send_any(message: Message) -> None:
+            await (files.send(message) if message["type"] == SEND_TO else send(message))
+
+        if offers(scope):
+            scope["extensions"] = {SEND_TO: {}}
         try:
-            await self.app(scope, receive_in_time, send)
+            await self.app(scope, receive_in_time, send_any)
         except asyncio.CancelledError:  # the server is shutting down
             if not cycle.response_started:
                 await self._send_shutdown_response(scope, receive, send)

@@ -12,8 +12,8 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _INT = struct.Struct("i")
@@ -30,21 +30,40 @@ class LingeringTransport(asyncio.Transport):
         self._linger = linger
         self._is_ending = False
         self._written_bytes = 0
+        self._held_bytes = 0  # of a file that is sent around the transport
 
     @property
     def buffered_bytes(self) -> int:
-        """Written bytes that are still in the memory of this process."""
-        return self._transport.get_write_buffer_size()
+        """Bytes that wait in this process for the client, or in a file."""
+        return self._transport.get_write_buffer_size() + self._held_bytes
 
     @property
     def acknowledged_bytes(self) -> int:
         """Written bytes that the peer has acknowledged."""
-        return self._written_bytes - self.buffered_bytes - self._queued_bytes()
+        in_memory = self._transport.get_write_buffer_size()
+        return self._written_bytes - in_memory - self._queued_bytes()
 
     def write(self, data: Any) -> None:
         """Send data, and count it."""
         self._written_bytes += len(data)
         self._transport.write(data)
+
+    @contextmanager
+    def holding(self, size_bytes: int) -> Iterator[None]:
+        """Count bytes of a file as buffered during the block, which waits for the client."""
+        self._held_bytes = size_bytes
+        try:
+            yield
+        finally:
+            self._held_bytes = 0
+
+    def count_sent(self, size_bytes: int) -> None:
+        """Count bytes that were sent around the transport."""
+        self._written_bytes += size_bytes
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set how many buffered bytes pause writing; see asyncio.WriteTransport."""
+        self._transport.set_write_buffer_limits(high, low)
 
     def close(self) -> None:
         """Close the connection by way of ``linger``."""

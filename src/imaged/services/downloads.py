@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol
@@ -16,7 +16,7 @@ from imaged.core.errors import DataDamaged, ImagedError, StoreError, UnknownStor
 from imaged.core.image import Content, Image
 from imaged.core.integrity import blocks_of, mark_damage
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
-from imaged.ports.store import Stores
+from imaged.ports.store import SocketSender, Stores
 from imaged.services.traffic import Traffic
 from imaged.services.verified_reads import (
     BlockCache,
@@ -27,6 +27,10 @@ from imaged.services.verified_reads import (
 )
 
 log = structlog.get_logger()
+
+
+#: Sends the next bytes to a socket; see ``ports/store.py``, SocketSender.
+SendTo = Callable[[int, int], Awaitable[int]]
 
 
 class DownloadCatalog(ImageCatalog, BlobCatalog, Protocol):
@@ -40,6 +44,7 @@ class Download:
     image: Image
     span: ByteSpan | None
     chunks: AsyncIterator[bytes]
+    send_to: SendTo | None = None  # instead of the chunks, if it was asked for and is possible
 
 
 @dataclass(slots=True, eq=False)
@@ -64,10 +69,13 @@ class Downloads:
         image_id: str,
         wanted: ByteRange | None = None,
         kept: BlockCache | None = None,
+        *,
+        to_socket: bool = False,
     ) -> AsyncIterator[Download]:
         """Open an image's data; an open download protects it from deletion.
 
-        ``kept``: the block cache of the connection.
+        ``kept``: the block cache of the connection. ``to_socket``: the caller can let the store
+        send to a socket.
 
         Raises ImageNotFound, DataForbidden, UnsatisfiableRange, StoreError, and DataDamaged if the
         first block is damaged, before the first byte. Iterating over the chunks raises StoreError
@@ -80,6 +88,11 @@ class Downloads:
             return
         span = _span(image.content, wanted)
         with self.traffic.downloading():
+            if to_socket and not self.verify and span.length:
+                async with self._blob(image, image.content).open(span.start) as reader:
+                    if isinstance(reader, SocketSender):
+                        yield Download(image, span, _nothing(), self._counted_sender(reader))
+                        return
             async with (
                 DamageReporter(self.catalog).reporting(image),
                 aclosing(self._read(image, image.content, span, kept)) as chunks,
@@ -91,13 +104,8 @@ class Downloads:
     async def _read(
         self, image: Image, content: Content, span: ByteSpan, kept: BlockCache | None
     ) -> AsyncGenerator[bytes]:
-        location = image.locations[0]
-        try:
-            store = self.stores.pick(location.store)
-        except UnknownStore as error:
-            raise StoreError(location.store, "is no longer configured") from error
-        blob = StoredBlob(store, location, content)
-        checksums = RecordedChecksums(self.catalog, location.key)
+        blob = self._blob(image, content)
+        checksums = RecordedChecksums(self.catalog, blob.location.key)
         is_verified = (
             self.verify and span.length and await checksums.of(blocks_of(span).start) is not None
         )
@@ -108,6 +116,23 @@ class Downloads:
         async with aclosing(reading) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    def _blob(self, image: Image, content: Content) -> StoredBlob:
+        """Where the data is. Raises StoreError if its store is no longer configured."""
+        location = image.locations[0]
+        try:
+            store = self.stores.pick(location.store)
+        except UnknownStore as error:
+            raise StoreError(location.store, "is no longer configured") from error
+        return StoredBlob(store, location, content)
+
+    def _counted_sender(self, reader: SocketSender) -> SendTo:
+        async def send_to(socket: int, length: int) -> int:
+            sent = await reader.send_to(socket, length)
+            self.traffic.sent_bytes += sent
+            return sent
+
+        return send_to
 
     async def _counted(self, first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """All chunks, each counted after it was consumed."""

@@ -23,6 +23,7 @@ from imaged.ports.store import (
     RecordUploadId,
     SelfTesting,
     ServerSideCopy,
+    SocketSender,
     Store,
     ignore_upload_id,
 )
@@ -79,7 +80,10 @@ class MeteredStore:
         async with AsyncExitStack() as opened:
             with Timing(self._meter, "open"):
                 reader = await opened.enter_async_context(self.inner.open(key, start))
-            yield MeteredReader(reader, self._meter)
+            if isinstance(reader, SocketSender):
+                yield MeteredSender(reader, reader, self._meter)
+            else:
+                yield MeteredReader(reader, self._meter)
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
         """Remove the blob and any unfinished write of it. A missing blob is no error."""
@@ -146,6 +150,19 @@ class MeteredReader:
         """Return the next ``length`` bytes, fewer at the end of the blob. Raises StoreError."""
         with Timing(self._meter, "read"):
             return await self._reader.read(length)
+
+
+class MeteredSender(MeteredReader):
+    """An open blob that can be sent. Is a ``SocketSender``. Time that the peer takes counts too."""
+
+    def __init__(self, reader: BlobReader, sender: SocketSender, meter: Meter) -> None:
+        super().__init__(reader, meter)
+        self._sender = sender
+
+    async def send_to(self, socket: int, length: int) -> int:
+        """Send the next bytes to a socket. Raises ConnectionError, StoreError."""
+        with Timing(self._meter, "read"):
+            return await self._sender.send_to(socket, length)
 
 
 def _unwrapped(store: Store) -> Store:

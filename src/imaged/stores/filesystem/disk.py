@@ -70,6 +70,7 @@ class Disk:
     close = staticmethod(os.close)
     writev = staticmethod(os.writev)
     pread = staticmethod(os.pread)
+    sendfile = staticmethod(os.sendfile)
     ftruncate = staticmethod(os.ftruncate)
     fchmod = staticmethod(os.fchmod)
     fsync = staticmethod(os.fsync)
@@ -254,6 +255,14 @@ class ThreadPool:
     async def run(self, work: Callable[[], T]) -> T:
         """Return what the work returns. When cancelled, abandon the thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def run_then(self, work: Callable[[], T], after: Callable[[], object]) -> T:
+        """Return what the work returns. ``after`` is called when the thread has ended, also one
+        that was abandoned, and when it never began.
+        """
+        running = self._pool.submit(work)
+        running.add_done_callback(lambda _: after())
+        return await asyncio.wrap_future(running)
 
     async def run_shielded(self, work: Callable[[], None], patience: timedelta) -> None:
         """Run the work shielded from cancellation; wait for it at most ``patience``."""

@@ -17,7 +17,6 @@ deletes and lists nothing, and reports no blob as missing.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -26,14 +25,13 @@ from pathlib import Path
 
 from imaged.core.blob import is_key
 from imaged.core.block import Blocks
-from imaged.core.errors import BlobMissing, StoreError
+from imaged.core.errors import BlobMissing
 from imaged.core.place_marker import PlaceKind
 from imaged.core.summary import StoreSpace
 from imaged.lanes import LaneFactory, ThreadLane
 from imaged.ports.store import RecordUploadId, ignore_upload_id
 from imaged.stores.filesystem.disk import (
     Disk,
-    RefcountedFile,
     ThreadPool,
     move,
     os_errors_translated,
@@ -41,6 +39,7 @@ from imaged.stores.filesystem.disk import (
     sync_folder,
 )
 from imaged.stores.filesystem.marker import FolderMarker, require_root_folder
+from imaged.stores.filesystem.reader import FilesystemReader
 from imaged.stores.filesystem.self_test import FilesystemSelfTest
 from imaged.stores.filesystem.settings import FilesystemSettings
 from imaged.stores.filesystem.temporary_file import TemporaryFile, write_blocks
@@ -180,72 +179,6 @@ class FilesystemStore:
             if self._is_checked:
                 raise
             return ()  # the first check creates it
-
-
-class FilesystemReader:
-    """Reads a complete blob forward from an offset, each read in a thread. Is a ``BlobReader``.
-
-    POSIX keeps the file readable after it is deleted.
-    """
-
-    def __init__(
-        self,
-        store: str,
-        key: str,
-        paths: StorePaths,
-        disk: Disk,
-        *,
-        threads: ThreadPool,
-        start: int,
-    ) -> None:
-        self.size_bytes = 0
-        self._store = store
-        self._key = key
-        self._path = paths.blob_path(key)
-        self._disk = disk
-        self._threads = threads
-        self._file = RefcountedFile(disk)
-        self._offset = start
-
-    def open(self) -> None:
-        """Open the file; blocks. Raises BlobMissing, StoreError."""
-        with os_errors_translated(self._store, self._path):
-            try:
-                self._file.open(self._path, os.O_RDONLY)
-            except FileNotFoundError:
-                self._disk.stat(self._path.parent)  # a missing folder is reported as itself
-                raise BlobMissing(self._store, self._key) from None
-            with self._file.in_use() as descriptor:
-                self.size_bytes = self._disk.fstat(descriptor).st_size
-
-    def close(self) -> None:
-        """Close the file; blocks. May be called again."""
-        self._file.close()
-
-    async def read(self, length: int) -> bytes:
-        """Return the next ``length`` bytes, fewer at the end of the blob. Raises StoreError."""
-        length = min(length, self.size_bytes - self._offset)
-        if length <= 0:
-            return b""
-        data = await self._threads.run(partial(self._read, length, self._offset))
-        self._offset += length
-        return data
-
-    def _read(self, length: int, offset: int) -> bytes:
-        with os_errors_translated(self._store, self._path), self._file.in_use() as descriptor:
-            data = self._disk.pread(descriptor, length, offset)
-            while len(data) < length:  # more than 2 GiB at once, or the file was truncated
-                more = self._disk.pread(descriptor, length - len(data), offset + len(data))
-                if not more:
-                    raise StoreError(self._store, self._cut_short(offset + len(data)))
-                data += more
-            return data
-
-    def _cut_short(self, found_bytes: int) -> str:
-        return (
-            f"lost bytes of {self._path}: it ends after {found_bytes} of {self.size_bytes}; "
-            "check for errors of the disk, and for other processes that write there"
-        )
 
 
 class BlobTemporaryFile(TemporaryFile):
