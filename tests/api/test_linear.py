@@ -20,8 +20,8 @@ from imaged.api.authenticator import TokenFile, token_hash
 from imaged.api.bodies import media_type_of, require_unpacked
 from imaged.api.conditions import Conditions
 from imaged.api.discovery import version_2_path
-from imaged.api.image_data import parse_range
 from imaged.api.listing import read_listing, read_task_listing
+from imaged.api.range_header import parse_range
 from imaged.api.resource import Links
 from imaged.config.loader import load
 from imaged.core import edits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imaged.api.image_data import MAX_RANGE_DIGITS, parse_range
+from imaged.api.range_header import MAX_RANGE_DIGITS, parse_range
 from imaged.core.byte_range import ByteRange
 from imaged.core.errors import InvalidRequest
 from support.service import Service

@@ -44,6 +44,20 @@ WRONG = [
     ("[uploads]\nhash_algorithm = 'sha0'", "uploads.hash_algorithm", 'such as "sha512"'),
     ("[uploads]\nhash_algorithm = 'shake_128'", "uploads.hash_algorithm", 'such as "sha512"'),
     ("[uploads]\nhash_algorithm = 5", "uploads.hash_algorithm", "must be a text"),
+    ("[downloads]\ndelegate = 'x-sendfile'", "downloads.delegate", "verify = false"),
+    (
+        "[downloads]\nverify = false\ndelegate_prefix = 'files'",
+        "downloads.delegate_prefix",
+        'begin and end with "/"',
+    ),
+    (
+        (
+            "[downloads]\nverify = false\ndelegate = 'x-sendfile'\n"
+            "[stores.local]\ntype = 's3'\nbucket = 'abc'"
+        ),
+        "downloads.delegate",
+        "the store local is a bucket",
+    ),
     ("[scrubber]\ndelay = '1 day'", "scrubber.delay", 'such as "24h"'),
     ("[scrubber]\ndelay = 0", "scrubber.delay", 'such as "24h"'),
     ("[scrubber]\ndelay = '40000d'", "scrubber.delay", "a hundred years at most"),

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imaged.api.bodies import body_of, media_type_of, require_unpacked
 from imaged.api.conditions import image_condition
 from imaged.api.http_errors import LengthRequired, MediaTypeRefused
+from imaged.api.range_header import parse_range
 from imaged.api.resource import caller_of, image_id_of, store_of
 from imaged.core.access import Caller
 from imaged.core.attributes import OCTET_STREAM, REPLACE_HEADER
@@ -26,6 +27,7 @@ from imaged.core.byte_range import ByteRange, ByteSpan
 from imaged.core.errors import ClientVanished, ImagedError, InvalidRequest
 from imaged.core.image import Content
 from imaged.core.precondition import Precondition
+from imaged.services.delegation import DelegatedFile
 from imaged.services.downloads import Download, Downloads, SendTo
 from imaged.services.ingest import Ingester
 from imaged.services.sent_downloads import SentBytes, SentDownloads
@@ -33,12 +35,8 @@ from imaged.services.verified_reads import BLOCK_CACHE, BlockCache
 
 SIZE_HEADER = "x-openstack-image-size"
 SEND_TO = "imaged.response.send_to"  # of server/file_sender.py
-MAX_RANGE_DIGITS = 18  # a larger number is beyond the end of any image
 
-_RANGE_UNIT = "bytes"
 _BYTE_COUNT = re.compile(r"\d{1,18}", re.ASCII)
-_UNIT = re.compile(r"\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=", re.ASCII)  # a token, section 5.6.2
-_RANGE = re.compile(r"\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
 
 
 class ImageData:
@@ -116,29 +114,6 @@ async def receive_data(request: Request, take: BodyHandler) -> Response:
     return Response(status_code=204)
 
 
-def parse_range(header: str | None) -> ByteRange | None:
-    """Parse a Range header (RFC 9110, section 14.2); None if the whole is to be sent.
-
-    As the RFC allows or requires, a unit other than bytes (14.2) and more than one range are
-    ignored. Names of units are case-insensitive (14.1), and empty elements of the list are skipped
-    (5.6.1). Raises InvalidRequest for an invalid range of bytes.
-    """
-    unit = None if header is None else _UNIT.match(header)
-    if header is None or (unit is not None and unit[1].lower() != _RANGE_UNIT):
-        return None
-    elements = header[unit.end() :].split(",") if unit else []
-    ranges = [element for element in elements if element.strip()]
-    if len(ranges) > 1:
-        return None
-    match = _RANGE.fullmatch(ranges[0]) if ranges else None
-    first, last = (_number(text) for text in match.groups()) if match else (None, None)
-    if first is None and last is None:
-        raise InvalidRequest(f"The header Range is {header!r}; it must be like 'bytes=0-99'.")
-    if first is not None and last is not None and last < first:
-        raise InvalidRequest(f"The header Range is {header!r}; it ends before it begins.")
-    return ByteRange(first, last)
-
-
 class _Data:
     """A response that keeps the image's data open while it is sent."""
 
@@ -159,13 +134,17 @@ class _Data:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kept: BlockCache | None = scope.get("state", {}).get(BLOCK_CACHE)
         to_socket = SEND_TO in scope.get("extensions", {})
-        opening = self._downloads.open(*self._asked, kept, to_socket=to_socket)
+        opening = self._downloads.open(*self._asked, kept, to_socket=to_socket, for_proxy=True)
         async with opening as download:
             content, span = download.image.content, download.span
             if content is None or span is None:
                 await Response(status_code=204)(scope, receive, send)
                 return
             with self._sent.recording(self._caller, download.image, span.length) as sent:
+                if download.file is not None:
+                    await _told_to_proxy(content, download.file)(scope, receive, send)
+                    sent.count = span.length  # as far as is known here
+                    return
                 await send(self._start(content, span))
                 await _stream(download, sent, receive, send)
 
@@ -176,6 +155,13 @@ class _Data:
             "status": 206 if self._is_part else 200,
             "headers": [(name.lower().encode(), text.encode()) for name, text in headers.items()],
         }
+
+
+def _told_to_proxy(content: Content, file: DelegatedFile) -> Response:
+    """The answer without the bytes, which the proxy sends: all of them, or the range."""
+    headers = _headers(content, ByteSpan(0, content.size_bytes), is_part=False)
+    del headers["Content-Length"]
+    return Response(headers={**headers, file.header: file.value})
 
 
 def _headers(content: Content, span: ByteSpan, *, is_part: bool) -> dict[str, str]:
@@ -278,11 +264,3 @@ def _length(name: str, text: str) -> int:
     if _BYTE_COUNT.fullmatch(text) is None:
         raise InvalidRequest(f"The header {name} must be a number of bytes, and is {text!r}.")
     return int(text)
-
-
-def _number(digits: str) -> int | None:
-    """A number of any length; numbers beyond the end of any image are equivalent."""
-    if not digits:
-        return None
-    significant = digits.lstrip("0") or "0"
-    return int(significant) if len(significant) <= MAX_RANGE_DIGITS else 10**MAX_RANGE_DIGITS

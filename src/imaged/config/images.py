@@ -140,9 +140,32 @@ class DownloadsSection(Section):
         default=True,
         reason="Compare each block of 4 MiB with the checksum that was recorded when it was "
         "written, before any of its bytes leave; a wrong one ends the answer and marks the image. "
-        "Blobs of earlier versions have no checksums until a `verify` task has read them.",
+        "Blobs of earlier versions have no checksums until a `verify` task has read them. "
+        "false: nothing is compared, and the kernel sends files of a folder by itself (sendfile), "
+        "for half of the processor time.",
         reloadable=True,
     )
+    delegate: Literal["none", "x-accel-redirect", "x-sendfile"] = setting(
+        "none",
+        "Which header asks the proxy before imaged to send the file of a download itself: that of "
+        "nginx, or that of Apache and lighttpd. Needs verify = false, folders as stores, and a "
+        "proxy that no client can go around.",
+        reloadable=True,
+    )
+    delegate_prefix: str = setting(
+        "/imaged-files/",
+        "The internal location of nginx: x-accel-redirect is this and STORE/FILE.",
+        reloadable=True,
+    )
+
+    @model_validator(mode="after")
+    def _require_unverified(self) -> DownloadsSection:
+        if self.delegate != "none" and self.verify:
+            why = "needs downloads.verify = false: a proxy compares nothing with checksums"
+            raise WrongSetting("delegate", why)
+        if not (self.delegate_prefix.startswith("/") and self.delegate_prefix.endswith("/")):
+            raise WrongSetting("delegate_prefix", 'must begin and end with "/"')
+        return self
 
 
 class ScrubberSection(Section):

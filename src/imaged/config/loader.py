@@ -49,6 +49,9 @@ _BUDGET_TOO_SMALL = (
     "leaves each process less than 16 MiB of uploads.transfer_budget, which they share: raise it, "
     "or choose fewer processes"
 )
+_NOT_A_FOLDER = (
+    'must be "none" while the store {store} is a bucket, whose data no proxy finds in a folder'
+)
 _METRICS_OPEN_TO_ALL = (
     'must be set if metrics.bind has "api": else every client of the API, through a proxy too, '
     'could read the metrics. Or give them an address of their own, such as "127.0.0.1:9293"'
@@ -227,6 +230,7 @@ def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, 
     if _are_shares_too_small(sections):
         found.append((("api", "processes"), _BUDGET_TOO_SMALL))
     stores, exports = sections.get("stores"), sections.get("exports")
+    found += _undelegated_stores(sections.get("downloads"), stores)
     if stores and exports:
         found += [
             (
@@ -238,6 +242,14 @@ def _cross_section_problems(sections: Mapping[str, Any]) -> list[tuple[KeyPath, 
             for name, store in overlaps(exports, stores)
         ]
     return found
+
+
+def _undelegated_stores(downloads: Any, stores: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Each store that a proxy cannot read."""
+    if downloads and stores and downloads.delegate != "none":
+        for name, store in stores.by_name.items():
+            if store.type != "filesystem":
+                yield ("downloads", "delegate"), _NOT_A_FOLDER.format(store=name)
 
 
 def _repeated_addresses(

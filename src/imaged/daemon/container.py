@@ -17,6 +17,7 @@ from imaged.core.image_schema import ImageSchema
 from imaged.core.policy import DEFAULT_POLICY, Policy
 from imaged.core.summary import Instance
 from imaged.daemon import settings
+from imaged.daemon.delegation import delegation
 from imaged.daemon.drivers import Drivers
 from imaged.daemon.fernet import FernetSecretBox
 from imaged.daemon.instance_report import InstanceReporter
@@ -167,7 +168,12 @@ class ServiceContainer:
         self.ingest = make_ingest()
         self.task_ingest = make_ingest(lanes=BackgroundLane)  # no client waits for a task's bytes
         self.downloads = Downloads(
-            catalog, drivers.stores, self.budget, self.traffic, verify=config.downloads.verify
+            catalog,
+            drivers.stores,
+            self.budget,
+            self.traffic,
+            verify=config.downloads.verify,
+            delegation=delegation(config),
         )
         self._catalog = catalog
         self.sent_downloads = SentDownloads(catalog)
@@ -268,6 +274,7 @@ class ServiceContainer:
         self.reclaimer.staged_time_to_live = config.uploads.staged_time_to_live
         self.reclaimer.remember_broken = config.uploads.remember_broken
         self.downloads.verify = config.downloads.verify
+        self.downloads.delegation = delegation(config)
         self.ingest.settings = self.task_ingest.settings = settings.ingest_settings(config)
         self._task_dependencies.apply(config)
         self.task_service.settings = settings.task_service_settings(config)

@@ -17,6 +17,7 @@ from imaged.core.image import Content, Image
 from imaged.core.integrity import blocks_of, mark_damage
 from imaged.ports.image_catalog import BlobCatalog, ImageCatalog
 from imaged.ports.store import SocketSender, Stores
+from imaged.services.delegation import DelegatedFile, Delegation
 from imaged.services.traffic import Traffic
 from imaged.services.verified_reads import (
     BlockCache,
@@ -45,11 +46,15 @@ class Download:
     span: ByteSpan | None
     chunks: AsyncIterator[bytes]
     send_to: SendTo | None = None  # instead of the chunks, if it was asked for and is possible
+    file: DelegatedFile | None = None  # that a proxy sends, instead of the chunks
 
 
 @dataclass(slots=True, eq=False)
 class Downloads:
-    """``GET …/file``. ``verify``: whether blocks are compared with their checksums."""
+    """``GET …/file``. ``verify``: whether blocks are compared with their checksums.
+
+    ``delegation``: how a proxy is told to send what is not verified; None: it is not.
+    """
 
     catalog: DownloadCatalog
     stores: Stores
@@ -57,6 +62,7 @@ class Downloads:
     traffic: Traffic = field(default_factory=Traffic)
     _: KW_ONLY
     verify: bool = True
+    delegation: Delegation | None = None
 
     async def get_readable(self, caller: Caller, image_id: str) -> Image:
         """Return an image whose data the caller may read. Raises ImageNotFound, DataForbidden."""
@@ -71,11 +77,12 @@ class Downloads:
         kept: BlockCache | None = None,
         *,
         to_socket: bool = False,
+        for_proxy: bool = False,
     ) -> AsyncIterator[Download]:
         """Open an image's data; an open download protects it from deletion.
 
         ``kept``: the block cache of the connection. ``to_socket``: the caller can let the store
-        send to a socket.
+        send to a socket; ``for_proxy``: it answers requests that a proxy may have passed on.
 
         Raises ImageNotFound, DataForbidden, UnsatisfiableRange, StoreError, and DataDamaged if the
         first block is damaged, before the first byte. Iterating over the chunks raises StoreError
@@ -88,8 +95,12 @@ class Downloads:
             return
         span = _span(image.content, wanted)
         with self.traffic.downloading():
-            if to_socket and not self.verify and span.length:
+            file = self._delegated(image) if for_proxy and span.length else None
+            if (to_socket or file) and not self.verify and span.length:
                 async with self._blob(image, image.content).open(span.start) as reader:
+                    if file is not None:
+                        yield Download(image, span, _nothing(), file=file)
+                        return
                     if isinstance(reader, SocketSender):
                         yield Download(image, span, _nothing(), self._counted_sender(reader))
                         return
@@ -125,6 +136,11 @@ class Downloads:
         except UnknownStore as error:
             raise StoreError(location.store, "is no longer configured") from error
         return StoredBlob(store, location, content)
+
+    def _delegated(self, image: Image) -> DelegatedFile | None:
+        if self.verify or self.delegation is None:
+            return None
+        return self.delegation.file(image.locations[0])
 
     def _counted_sender(self, reader: SocketSender) -> SendTo:
         async def send_to(socket: int, length: int) -> int:
