@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -27,7 +28,7 @@ from support.service import Service
 from support.settings import configured
 from support.waiting import wait_until
 
-BODY = os.urandom(16 * MIB)
+BODY = random.Random(7).randbytes(16 * MIB)
 HALF = len(BODY) // 2
 
 
