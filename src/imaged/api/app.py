@@ -90,7 +90,9 @@ def build_metrics_app(metrics: MetricsHandler) -> ASGIApp:
 def paths(
     services: ApiServices, links: Links, stores: Sequence[StoreFacts]
 ) -> Mapping[str, Resource]:
-    """Every path that is served, with its resource."""
+    """Every path that is served, with its resource; those that are asked for most come first,
+    because the router tries them in turn.
+    """
     probes, known = Probes(services.health), StoreRecords(stores)
     imports, tasks = services.imports, services.tasks
     records = ImageRecords(services.images, links, [store.id for store in stores], imports.methods)
@@ -100,9 +102,6 @@ def paths(
     schemas = ImageSchemas(services.images)
     image, find = "/v2/images/{image_id}", records.find
     served = {
-        "/livez": Resource(GET=probes.live),
-        "/readyz": Resource(GET=probes.ready),
-        "/healthcheck": Resource(GET=probes.ready),
         "/v2/images": Resource(GET=records.list, POST=records.create),
         image: Resource(find=find, GET=records.show, PATCH=records.patch, DELETE=records.delete),
         f"{image}/file": Resource(
@@ -135,14 +134,17 @@ def paths(
         "/v2/schemas/members": Resource(GET=show_members_schema),
         "/v2/schemas/task": Resource(GET=task_schemas.show_task),
         "/v2/schemas/tasks": Resource(GET=task_schemas.show_tasks),
+        "/livez": Resource(GET=probes.live),
+        "/readyz": Resource(GET=probes.ready),
+        "/healthcheck": Resource(GET=probes.ready),
     }
     versions = Versions(links, announced_versions(calls_of(served)))
     return {
+        **served,
         "/": Resource(GET=versions.choose),
         "/versions": Resource(GET=versions.show),
         "/v2": Resource(GET=versions.enter),
         "/v2/": Resource(GET=versions.show),
-        **served,
     }
 
 

@@ -27,6 +27,7 @@ from imaged.core.errors import ClientVanished, InvalidRequest
 from imaged.core.limits import KIB, MAX_REQUEST_BYTES, MIB
 
 JSON = "application/json"
+_JSON_HEADER = (b"content-type", JSON.encode())
 
 LARGE_BYTES = 16 * KIB
 SHORT_REST_BYTES = 1 * MIB  # of a body: left unread, it does not end the connection
@@ -164,11 +165,26 @@ def require_unpacked(request: Request) -> None:
                 raise EncodingRefused(coding.strip())
 
 
+class JsonResponse(Response):
+    """An answer in JSON, which always has a body: its headers need no look at what was given."""
+
+    media_type = JSON
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Called by Response. Header names are sent in small letters (ASGI)."""
+        given = headers.items() if headers else ()
+        self.raw_headers = [
+            *((name.lower().encode(), text.encode("latin-1")) for name, text in given),
+            (b"content-length", b"%d" % len(self.body)),
+            _JSON_HEADER,
+        ]
+
+
 def json_response(
     value: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An answer with a value in JSON."""
-    return Response(encode(value), status, headers, JSON)
+    return JsonResponse(encode(value), status, headers)
 
 
 def _media_type(headers: Headers) -> str:

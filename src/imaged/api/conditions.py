@@ -70,8 +70,11 @@ class Conditions:
     @classmethod
     def of(cls, headers: Headers) -> Self | None:
         """Parse both headers; None if the request has no conditions."""
-        parsed = cls(EntityTags.of(headers, IF_MATCH), EntityTags.of(headers, IF_NONE_MATCH))
-        return None if parsed == cls(None, None) else parsed
+        if_match = EntityTags.of(headers, IF_MATCH)
+        if_none_match = EntityTags.of(headers, IF_NONE_MATCH)
+        if if_match is None and if_none_match is None:
+            return None
+        return cls(if_match, if_none_match)
 
     def require(self, etag: str | None, *, exists: bool = True) -> None:
         """Check the conditions of a change. Raises PreconditionFailed."""

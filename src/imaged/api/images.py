@@ -74,9 +74,10 @@ class ImageRecords:
 
     async def show(self, request: Request) -> Response:
         """Answer 200 with the image, or 304 if the client has it already."""
-        image = await self.find(request)
-        require_wanted(request.headers, image_etag(image, caller_of(request)))
-        return _shown(image, caller_of(request))
+        image, caller = await self.find(request), caller_of(request)
+        etag = image_etag(image, caller)
+        require_wanted(request.headers, etag)
+        return _shown(image, caller, etag=etag)
 
     async def history(self, request: Request) -> Response:
         """Answer 200 with the changes of the image, also of a deleted one."""
@@ -205,9 +206,15 @@ def _condition_of(request: Request) -> Precondition | None:
 
 
 def _shown(
-    image: Image, caller: Caller, status: int = 200, headers: Mapping[str, str] = NO_HEADERS
+    image: Image,
+    caller: Caller,
+    status: int = 200,
+    headers: Mapping[str, str] = NO_HEADERS,
+    etag: str | None = None,
 ) -> Response:
-    validated = {"ETag": image_etag(image, caller), "Cache-Control": REVALIDATED, **headers}
+    """``etag``: that of the image, if it was made already."""
+    etag = etag or image_etag(image, caller)
+    validated = {"ETag": etag, "Cache-Control": REVALIDATED, **headers}
     return json_response(image_json(image, caller), status, validated)
 
 

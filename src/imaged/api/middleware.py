@@ -14,9 +14,9 @@ from time import perf_counter
 from uuid import uuid4
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars, unbind_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars, unbind_contextvars
 
 from imaged.api.bodies import RequestBody
 from imaged.api.http_errors import HttpError, error_response, status_and_sentence
@@ -28,6 +28,10 @@ log = structlog.get_logger()
 REQUEST_ID_HEADER = "X-Openstack-Request-Id"
 FROM_SERVER_ERRORS = 500
 REFUSALS = frozenset({401, 403, 421})  # no valid token, not permitted, by a name of another service
+
+_REQUEST_ID = REQUEST_ID_HEADER.lower().encode()
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_CLOSE = (b"connection", b"close")
 
 _GLOBAL_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -55,28 +59,29 @@ class RequestMiddleware:
         scope[REQUEST_ID_SCOPE_KEY] = request_id
         body = RequestBody(headers, receive)
         answer = _Answer(send, body, request_id, is_head=scope["method"] == "HEAD")
-        with bound_contextvars(
+        bound = bind_contextvars(
             request_id=request_id, global_request_id=_global_id(headers), peer=_peer(scope)
-        ):
-            try:
-                await self._app({**scope}, body.receive, answer.send)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-                is_upload = body.is_upload
-                self._on_error(error)
-                _log_refusal(error, scope)
-                _log_failure(error, is_started=answer.status is not None, is_upload=is_upload)
-                if answer.status is None:
-                    response = error_response(error, headers.get("accept", ""), is_upload=is_upload)
-                    await response(scope, body.receive, answer.send)
-            finally:
-                log.debug(
-                    "request.finished",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=answer.status,
-                    duration_s=round(perf_counter() - started, 6),
-                )
-                unbind_contextvars("user_id", "project_id", "image_id", "task_id")
+        )
+        try:
+            await self._app({**scope}, body.receive, answer.send)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+            is_upload = body.is_upload
+            self._on_error(error)
+            _log_refusal(error, scope)
+            _log_failure(error, is_started=answer.status is not None, is_upload=is_upload)
+            if answer.status is None:
+                response = error_response(error, headers.get("accept", ""), is_upload=is_upload)
+                await response(scope, body.receive, answer.send)
+        finally:
+            log.debug(
+                "request.finished",
+                method=scope["method"],
+                path=scope["path"],
+                status=answer.status,
+                duration_s=round(perf_counter() - started, 6),
+            )
+            reset_contextvars(**bound)
+            unbind_contextvars("user_id", "project_id", "image_id", "task_id")
 
 
 class _Answer:
@@ -92,11 +97,10 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers[REQUEST_ID_HEADER] = self._request_id
-            headers["X-Content-Type-Options"] = "nosniff"
-            if self._body.closes_connection:
-                headers["Connection"] = "close"
+            headers = [*message["headers"], (_REQUEST_ID, self._request_id.encode()), _NO_SNIFFING]
+            if self._body.closes_connection and _CLOSE not in headers:
+                headers.append(_CLOSE)
+            message = {**message, "headers": headers}
         elif self._is_head:  # RFC 9110, section 9.3.2: the same headers, without content
             message = {**message, "body": b""}
         await self._send(message)

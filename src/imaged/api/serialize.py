@@ -176,7 +176,7 @@ def moment(at: datetime | None) -> str | None:
     """
     if at is None:
         return None
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return at.astimezone(UTC).isoformat(timespec="seconds")[: -len("+00:00")] + "Z"
 
 
 def failure_text(failure: Failure) -> str:
