@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from crc32c import crc32c
 from hypothesis import settings
 
 from contracts.store import StoreContract
@@ -33,9 +34,11 @@ from contracts.store_state_machine import StoreMachine, machine_settings
 from contracts.store_writing import ExclusiveWritersContract
 from imaged.core.errors import StoreError, StoreFull
 from imaged.core.limits import MIB
-from imaged.ports.store import Store
+from imaged.ports.meter import ignore_measurement
+from imaged.ports.store import CheckingReader, Store
 from imaged.stores.filesystem.store import FilesystemStore
 from imaged.stores.layout import SHARD_FOLDERS
+from imaged.stores.metered import meter_store
 
 LOW = 16 * MIB  # free space that every machine has
 
@@ -64,6 +67,25 @@ class TestFilesystemStore(
     def small_door(self, root: Path) -> FolderBackdoor:
         """A back door to it."""
         return FolderBackdoor(root)
+
+    @pytest.mark.parametrize("is_metered", [False, True])
+    async def test_chunks_are_read_with_their_checksum(
+        self, store: FilesystemStore, is_metered: bool
+    ) -> None:
+        """By one thread, from any offset; a blob that ends before is an error."""
+        data, key = some_bytes(3 * MIB), new_key()
+        await store.put(key, body(data))
+        any_store = meter_store(store, ignore_measurement) if is_metered else store
+        async with any_store.open(key, MIB) as reader:
+            assert isinstance(reader, CheckingReader)
+            chunks, checksum = await reader.read_checked([MIB, MIB - 7])
+            assert list(chunks) == [data[MIB : 2 * MIB], data[2 * MIB : -7]]
+            assert checksum == crc32c(data[MIB:-7])
+            assert await reader.read(MIB) == data[-7:]
+        async with any_store.open(key, 2 * MIB) as reader:
+            assert isinstance(reader, CheckingReader)
+            with pytest.raises(StoreError):
+                await reader.read_checked([MIB, 1])
 
     async def test_zeros_take_no_space(self, store: FilesystemStore, root: Path) -> None:
         """The file has holes there, and the length of what was put."""

@@ -63,6 +63,18 @@ class SocketSender(Protocol):
         ...
 
 
+@runtime_checkable
+class CheckingReader(Protocol):
+    """A reader that computes checksums where it reads, beside the event loop."""
+
+    async def read_checked(self, lengths: Sequence[int]) -> tuple[Sequence[bytes], int]:
+        """Return the next chunks, of these lengths, and the CRC-32C of all of them together.
+
+        Raises StoreError, also if the blob ends before.
+        """
+        ...
+
+
 class Store(Protocol):
     """Keeps bytes under keys made by ``core/blob.py``."""
 

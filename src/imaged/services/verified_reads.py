@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import reduce
 
 from crc32c import crc32c
 
@@ -37,7 +38,7 @@ from imaged.core.integrity import (
 )
 from imaged.core.limits import MIB
 from imaged.ports.image_catalog import BlobCatalog
-from imaged.ports.store import BlobReader, Store
+from imaged.ports.store import BlobReader, CheckingReader, Store
 
 HELD_CHUNK_BYTES = 2 * MIB  # the larger size makes up for the cost of the checksum
 REREAD_PIECE_BYTES = SMALLEST_BLOCK_BYTES
@@ -196,13 +197,16 @@ async def _read_block(
     number: int,
     checksums: RecordedChecksums,
 ) -> Sequence[bytes]:
-    chunks, found = [], 0
-    left = block_span(number, blob.content.size_bytes).length
-    while left:
-        chunk = await blob.read(reader, min(left, HELD_CHUNK_BYTES))
-        found = crc32c(chunk, found)
-        chunks.append(chunk)
-        left -= len(chunk)
+    length = block_span(number, blob.content.size_bytes).length
+    lengths = [
+        min(HELD_CHUNK_BYTES, length - start) for start in range(0, length, HELD_CHUNK_BYTES)
+    ]
+    chunks: Sequence[bytes]
+    if isinstance(reader, CheckingReader):
+        chunks, found = await reader.read_checked(lengths)
+    else:
+        chunks = [await blob.read(reader, one) for one in lengths]
+        found = reduce(lambda checksum, chunk: crc32c(chunk, checksum), chunks, 0)
     _require(blob, number, found, await checksums.of(number))
     return chunks
 

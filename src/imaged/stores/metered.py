@@ -18,6 +18,7 @@ from imaged.core.summary import StoreSpace
 from imaged.ports.meter import Meter, Timing
 from imaged.ports.store import (
     BlobReader,
+    CheckingReader,
     Closeable,
     PresignedDownload,
     RecordUploadId,
@@ -80,8 +81,8 @@ class MeteredStore:
         async with AsyncExitStack() as opened:
             with Timing(self._meter, "open"):
                 reader = await opened.enter_async_context(self.inner.open(key, start))
-            if isinstance(reader, SocketSender):
-                yield MeteredSender(reader, reader, self._meter)
+            if isinstance(reader, SocketSender) and isinstance(reader, CheckingReader):
+                yield MeteredFileReader(reader, reader, reader, self._meter)
             else:
                 yield MeteredReader(reader, self._meter)
 
@@ -152,17 +153,25 @@ class MeteredReader:
             return await self._reader.read(length)
 
 
-class MeteredSender(MeteredReader):
-    """An open blob that can be sent. Is a ``SocketSender``. Time that the peer takes counts too."""
+class MeteredFileReader(MeteredReader):
+    """An open blob with the abilities of a file. Time that the peer of a socket takes counts."""
 
-    def __init__(self, reader: BlobReader, sender: SocketSender, meter: Meter) -> None:
+    def __init__(
+        self, reader: BlobReader, sender: SocketSender, checking: CheckingReader, meter: Meter
+    ) -> None:
         super().__init__(reader, meter)
         self._sender = sender
+        self._checking = checking
 
     async def send_to(self, socket: int, length: int) -> int:
         """Send the next bytes to a socket. Raises ConnectionError, StoreError."""
         with Timing(self._meter, "read"):
             return await self._sender.send_to(socket, length)
+
+    async def read_checked(self, lengths: Sequence[int]) -> tuple[Sequence[bytes], int]:
+        """Return the next chunks and their CRC-32C. Raises StoreError."""
+        with Timing(self._meter, "read"):
+            return await self._checking.read_checked(lengths)
 
 
 def _unwrapped(store: Store) -> Store:

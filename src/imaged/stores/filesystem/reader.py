@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
+
+from crc32c import crc32c
 
 from imaged.core.errors import BlobMissing, StoreError
 from imaged.stores.filesystem.disk import Disk, RefcountedFile, ThreadPool, os_errors_translated
@@ -69,6 +72,21 @@ class FilesystemReader:
                     raise StoreError(self._store, self._cut_short(offset + len(data)))
                 data += more
             return data
+
+    async def read_checked(self, lengths: Sequence[int]) -> tuple[Sequence[bytes], int]:
+        """Return the next chunks and their CRC-32C, by one thread. Raises StoreError."""
+        checked = await self._threads.run(partial(self._read_checked, lengths, self._offset))
+        self._offset += sum(lengths)
+        return checked
+
+    def _read_checked(self, lengths: Sequence[int], offset: int) -> tuple[Sequence[bytes], int]:
+        chunks, checksum = [], 0
+        for length in lengths:
+            chunk = self._read(length, offset)
+            checksum = crc32c(chunk, checksum)
+            chunks.append(chunk)
+            offset += length
+        return chunks, checksum
 
     async def send_to(self, socket: int, length: int) -> int:
         """Send the next bytes to a socket. Raises ConnectionError, StoreError."""
