@@ -53,9 +53,11 @@ IMAGE_COLUMNS = (
     *("draft", "created_at", "updated_at", "version", "size_bytes", "checksum"),
     *("hash_algorithm", "hash_value", "virtual_size_bytes"),
 )
-TAG_COLUMNS = ("image_id", "tag")
-PROPERTY_COLUMNS = ("image_id", "name", "value")
-MEMBER_COLUMNS = ("image_id", "member_id", "status", "created_at", "updated_at")
+TAG_COLUMNS = ("image_id", "image_created_at", "tag")
+PROPERTY_COLUMNS = ("image_id", "image_created_at", "name", "value")
+MEMBER_COLUMNS = (
+    *("image_id", "image_created_at", "member_id", "status", "created_at", "updated_at"),
+)
 
 Row = tuple[Any, ...]
 Rows = dict[str, list[Row]]
@@ -130,12 +132,14 @@ def _add_image(rows: Rows, chance: random.Random, number: int, count: int) -> No
             virtual_size,
         )
     )
-    rows["image_tags"] += [(image_id, tag) for tag in tags]
-    rows["image_properties"] += [(image_id, *item) for item in properties.items()]
+    rows["image_tags"] += [(image_id, created_at, tag) for tag in tags]
+    rows["image_properties"] += [(image_id, created_at, *item) for item in properties.items()]
     if visibility == "shared":
         for member in chance.sample(PROJECTS, chance.randint(1, 2)):
             answer = _one(chance, _ANSWERS)
-            rows["image_members"].append((image_id, member, answer, updated_at, updated_at))
+            rows["image_members"].append(
+                (image_id, created_at, member, answer, updated_at, updated_at)
+            )
 
 
 def _name(chance: random.Random, number: int) -> str | None:
