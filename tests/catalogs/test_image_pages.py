@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from imaged.catalogs.image_pages import MAX_CACHED_CONDITIONS, ListStatements, statements_of
+from imaged.catalogs.image_pages import ListStatements, statements_of
+from imaged.catalogs.list_shapes import MAX_CHOICES, MAX_CONDITIONS
 from imaged.core.access import Caller
 from imaged.core.image import Image
 from imaged.core.list_runs import single_run
@@ -18,38 +19,72 @@ USUAL = ImageQuery(
     conditions=(Condition(Column.HIDDEN, Operator.EQUAL, value=False),),
 )
 LAST = Image(id="i", owner="p", created_at=datetime(2026, 1, 1, tzinfo=UTC))
-ONE_OF_MANY = Condition(Column.NAME, Operator.ONE_OF, tuple(map(str, range(10_000))))
+OTHER = Image(id="j", owner="q", created_at=datetime(2026, 1, 2, tzinfo=UTC))
+SINCE = Condition(Column.CREATED_AT, Operator.GREATER, datetime(2025, 1, 1, tzinfo=UTC))
+NAMED = Condition(Column.NAME, Operator.EQUAL, "n")
+ONE_OF_MANY = Condition(Column.NAME, Operator.ONE_OF, ("a", "b"))
+STATUSES = Condition(Column.STATUS, Operator.ONE_OF, ("active",) * (MAX_CHOICES + 1))
 
 
 def statements(query: ImageQuery) -> ListStatements:
     """Those for SQLite."""
     run = single_run(query.order, query.conditions, query.after)
     assert run is not None
-    return statements_of(query, run, "sqlite")
+    return statements_of(query, run, "sqlite")[0]
 
 
-def test_a_usual_page_is_built_once() -> None:
-    """Many clients request it, and often."""
-    assert statements(USUAL) is statements(replace(USUAL))
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (USUAL, replace(USUAL)),
+        (USUAL, replace(USUAL, caller=Caller("v", "q", frozenset({"reader"})))),
+        (replace(USUAL, after=LAST), replace(USUAL, after=OTHER)),
+        (replace(USUAL, tags=("t",)), replace(USUAL, tags=("u",))),
+        (
+            replace(USUAL, properties=(("name", "value"),)),
+            replace(USUAL, properties=(("other", "1"),)),
+        ),
+        (
+            replace(USUAL, conditions=(NAMED,)),
+            replace(USUAL, conditions=(replace(NAMED, value="m"),)),
+        ),
+    ],
+    ids=["the same", "callers", "further pages", "tags", "properties", "names"],
+)
+def test_lists_of_one_shape_share_their_statements(one: ImageQuery, other: ImageQuery) -> None:
+    """They are built and compiled once, whatever values clients give."""
+    assert statements(one) is statements(other)
 
 
-def test_each_caller_has_statements_of_his_own() -> None:
-    """One caller's statement never serves another."""
-    other = replace(USUAL, caller=Caller("u", "q", frozenset({"member"})))
-
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(USUAL, caller=Caller("u", "p", frozenset({"admin"}))),
+        replace(USUAL, caller=Caller("u", "", frozenset({"member"}))),
+        replace(USUAL, caller=None),
+        replace(USUAL, after=LAST),
+        replace(USUAL, limit=7),
+        replace(USUAL, tags=("t", "u")),
+        replace(USUAL, member_status=None),
+        replace(USUAL, conditions=()),
+    ],
+    ids=["admins", "no project", "the operator", "further", "limit", "tags", "members", "hidden"],
+)
+def test_other_shapes_have_other_statements(other: ImageQuery) -> None:
+    """What decides how a list is read is no parameter."""
     assert statements(USUAL) is not statements(other)
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        replace(USUAL, after=LAST),
-        replace(USUAL, tags=("t",)),
-        replace(USUAL, properties=(("name", "value"),)),
         replace(USUAL, conditions=(ONE_OF_MANY,)),
-        replace(USUAL, conditions=USUAL.conditions * (MAX_CACHED_CONDITIONS + 1)),
+        replace(USUAL, conditions=(STATUSES,)),
+        replace(USUAL, conditions=USUAL.conditions * (MAX_CONDITIONS + 1)),
+        replace(USUAL, tags=tuple(map(str, range(MAX_CONDITIONS + 1)))),
+        replace(USUAL, conditions=(SINCE,), after=LAST),
     ],
-    ids=["further", "tagged", "by property", "one of many", "many filters"],
+    ids=["one of many", "many statuses", "many filters", "many tags", "bounded page"],
 )
 def test_rare_or_large_statements_are_not_cached(query: ImageQuery) -> None:
     """Filters are limited only by the header's size, and a statement is larger than its text."""

@@ -21,7 +21,7 @@ from contracts.catalog_databases import (
 )
 from contracts.catalog_samples import add_active, queued, tag
 from contracts.catalog_stress import StressClient, add_roots
-from imaged.catalogs.postgresql.driver import PostgresqlSettings
+from imaged.catalogs.postgresql.settings import PostgresqlSettings
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
 from imaged.core.image import Image

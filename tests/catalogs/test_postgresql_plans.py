@@ -133,6 +133,7 @@ async def catalog() -> AsyncIterator[SqlCatalog]:
             await db.execute("SET synchronous_commit = on")  # no index alone can answer a negation
             await db.execute(FILLING)
             await db.execute("VACUUM ANALYZE")
+        database_of(catalog).connector.is_pooled = True  # so SQLAlchemy tells of each statement
         yield catalog
 
 

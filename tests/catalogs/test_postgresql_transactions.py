@@ -21,7 +21,8 @@ from contracts.catalog_databases import (
 from contracts.catalog_dates import ImageDatesContract
 from contracts.catalog_slow_lists import SlowListsContract
 from imaged.catalogs.account_tables import accounts
-from imaged.catalogs.postgresql.driver import PostgresqlSettings, open_postgresql
+from imaged.catalogs.postgresql.driver import open_postgresql
+from imaged.catalogs.postgresql.settings import PostgresqlSettings
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError
 from imaged.core.image import Image

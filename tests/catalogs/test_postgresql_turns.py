@@ -16,7 +16,7 @@ from contracts.catalog_databases import (
     other_transaction,
     require_idle,
 )
-from imaged.catalogs.postgresql.driver import PostgresqlSettings
+from imaged.catalogs.postgresql.settings import PostgresqlSettings
 from imaged.catalogs.postgresql.turns import MAX_CHANGES, Turns
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError

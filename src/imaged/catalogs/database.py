@@ -68,13 +68,19 @@ class Database(Protocol):
         ...
 
     async def read_list(
-        self, transaction: Transaction[T], budget: timedelta, *, is_short: bool = False
+        self,
+        transaction: Transaction[T],
+        budget: timedelta,
+        *,
+        is_short: bool = False,
+        is_single: bool = False,
     ) -> T:
         """Run one that reads a page of a list. Few run at once, and each has a budget of the
         database's time, so that renewals of leases never wait for them.
 
-        ``is_short``: it converts a few rows, and may be run twice. Raises ListBudgetSpent;
-        ListTooSlow if it was not begun within ``LIST_WAIT_SECONDS``; CatalogError.
+        ``is_short``: it converts a few rows, and may be run twice. ``is_single``: it reads with one
+        statement, besides those that count. Raises ListBudgetSpent; ListTooSlow if it was not begun
+        within ``LIST_WAIT_SECONDS``; CatalogError.
         """
         ...
 
@@ -153,11 +159,18 @@ class MeteredDatabase:
             return await self.inner.read_short(transaction)
 
     async def read_list(
-        self, transaction: Transaction[T], budget: timedelta, *, is_short: bool = False
+        self,
+        transaction: Transaction[T],
+        budget: timedelta,
+        *,
+        is_short: bool = False,
+        is_single: bool = False,
     ) -> T:
         """Run one that reads a page of a list. Raises what ``Database`` says."""
         with Timing(self._meter, "read"):
-            return await self.inner.read_list(transaction, budget, is_short=is_short)
+            return await self.inner.read_list(
+                transaction, budget, is_short=is_short, is_single=is_single
+            )
 
     async def write(self, transaction: Transaction[T], *, goes_first: bool = False) -> T:
         """Run one that writes. Raises CatalogError."""

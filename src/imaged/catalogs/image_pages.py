@@ -12,10 +12,9 @@ row beyond the limit.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from functools import lru_cache, partial
-from itertools import chain
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from sqlalchemy import (
@@ -36,18 +35,18 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from imaged.catalogs import image_rows
 from imaged.catalogs.dialects import SQLITE, is_any_of
+from imaged.catalogs.image_places import with_places
 from imaged.catalogs.list_samples import ListSamples
+from imaged.catalogs.list_shapes import ListShape, shape_of
 from imaged.catalogs.list_statements import Drivers, RunStatements, in_order
 from imaged.catalogs.prepared import AnySelect, PreparedSelect
 from imaged.catalogs.tables import images
 from imaged.core.list_plan import conditions_of_order
 from imaged.core.list_runs import Run, read_page, single_run
-from imaged.core.query import LISTED_BASE_BYTES, ImagePage, ImageQuery, Value, total_order
+from imaged.core.query import LISTED_BASE_BYTES, ImagePage, ImageQuery, Order, Value, total_order
 
-CACHED_STATEMENTS = 64  # of first pages
-MAX_CACHED_CONDITIONS = 4  # filters
+CACHED_SHAPES = 128  # of lists; each has at most a few statements
 MIN_ROWS = 2  # rows that are always read
-FETCHED_ROWS = 4  # rows fetched at once: one by one takes a sixth longer for a page of 25
 LISTED_BYTES = image_rows.WIDTH  # the column behind those of ``READ``
 
 
@@ -58,109 +57,109 @@ def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
     if run is None:
         first = partial(_first_of_run, db, query)
         ids = read_page(query.order, conditions, query.after, query.limit, first)
-        return _read(db, _page_of_these(query, db.dialect.name), {"these": list(ids)}, max_bytes)
-    statements = statements_of(query, run, db.dialect.name)
+        page = _page_of_these(query.order, db.dialect.name)
+        return _read(db, page, {"these": list(ids)}, max_bytes)
+    statements, values = statements_of(query, run, db.dialect.name)
     if statements.run.is_empty:
         return ImagePage([])
-    page = statements.page(statements.samples.choose_drivers(db))
-    return _read(db, page if _is_cacheable(query) else page.statement, {}, max_bytes)
+    page = statements.page(statements.samples.choose_drivers(db, values))
+    return _read(db, page, values, max_bytes)
+
+
+def is_single(query: ImageQuery) -> bool:
+    """Whether a page is read by one statement, besides those that count."""
+    return single_run(query.order, conditions_of_order(query), query.after) is not None
 
 
 class ListStatements:
-    """The statements for the page of a list that is one run."""
+    """The statements for a run of a list."""
 
     def __init__(self, query: ImageQuery, run: Run, dialect: str) -> None:
         self.run = RunStatements(query, run, query.limit, dialect)
         self.samples = ListSamples(self.run)
         self._query, self._dialect = query, dialect
         self._pages: dict[Drivers, PreparedSelect] = {}
+        self._firsts: dict[Drivers, PreparedSelect] = {}
 
     def page(self, drivers: Drivers) -> PreparedSelect:
-        """The statement for the rows, each with its ``listed_bytes``."""
+        """The statement for the rows, each with its ``listed_bytes``, if the run is the list."""
         if drivers not in self._pages:
             if self.run.is_in_order(drivers):
                 rows = image_rows.READ.where(*self.run.clauses_in_order(drivers))
             else:
                 rows = image_rows.READ.where(images.c.id.in_(self.run.ids(drivers)))
-            rows = rows.order_by(*_order(self._query)).limit(self._query.limit)
-            self._pages[drivers] = PreparedSelect(_sized(rows, self._query, self._dialect))
+            order = self._query.order
+            rows = rows.order_by(*_order(order)).limit(self._query.limit)
+            self._pages[drivers] = PreparedSelect(_sized(rows, order, self._dialect))
         return self._pages[drivers]
 
+    def first(self, drivers: Drivers) -> PreparedSelect:
+        """The statement for the ids of the first images, each with its value of the key."""
+        if drivers not in self._firsts:
+            found = (
+                select(images.c.id, images.c[self.run.run.key.column])
+                .where(images.c.id.in_(self.run.ids(drivers)))
+                .order_by(*self.run.order)
+                .limit(self._query.limit)
+            )
+            self._firsts[drivers] = PreparedSelect(found)
+        return self._firsts[drivers]
 
-def statements_of(query: ImageQuery, run: Run, dialect: str) -> ListStatements:
-    """The statements for a page.
 
-    Clients request the same first pages again and again, and building a statement takes as long as
-    executing it; so these are cached.
+def statements_of(
+    query: ImageQuery, run: Run, dialect: str
+) -> tuple[ListStatements, Mapping[str, Any]]:
+    """The statements for a run, and the values of their parameters.
+
+    Clients request lists of the same shapes again and again, and building and compiling statements
+    takes longer than executing them; so these are cached.
     """
-    make = _cached if _is_cacheable(query) else ListStatements
-    return make(query, run, dialect)
+    shape = shape_of(query, run)
+    if shape is None:
+        return ListStatements(query, run, dialect), {}
+    return _cached(shape[0], dialect), shape[1]
 
 
-def _is_cacheable(query: ImageQuery) -> bool:
-    """A first page with few and simple filters: the cache stays small whatever the requests."""
-    if (
-        query.after is not None
-        or query.tags
-        or query.properties
-        or len(query.conditions) > MAX_CACHED_CONDITIONS
-    ):
-        return False
-    return not any(isinstance(condition.value, tuple) for condition in query.conditions)
-
-
-@lru_cache(maxsize=CACHED_STATEMENTS)
-def _cached(query: ImageQuery, run: Run, dialect: str) -> ListStatements:
-    return ListStatements(query, run, dialect)
+@lru_cache(maxsize=CACHED_SHAPES)
+def _cached(shape: ListShape, dialect: str) -> ListStatements:
+    return ListStatements(shape.query, shape.run, dialect)
 
 
 def _first_of_run(
     db: Connection, query: ImageQuery, run: Run, limit: int
 ) -> Sequence[tuple[str, Value]]:
-    statements = RunStatements(query, run, limit, db.dialect.name)
-    if statements.is_empty:
+    statements, values = statements_of(query, run, db.dialect.name)
+    if statements.run.is_empty:
         return ()
-    ids = statements.ids(ListSamples(statements).choose_drivers(db))
-    found = (
-        select(images.c.id, images.c[run.key.column].label("key_value"))
-        .where(images.c.id.in_(ids))
-        .order_by(*statements.order)
-        .limit(limit)
-    )
-    return [(row.id, row.key_value) for row in db.execute(found)]
-
-
-def _iterate(
-    db: Connection, statement: AnySelect | PreparedSelect, values: dict[str, Any]
-) -> Generator[Sequence[Any]]:
-    if isinstance(statement, PreparedSelect):
-        yield from statement.iterate(db, values)
-        return
-    with db.execute(statement, values) as found:
-        yield from chain.from_iterable(found.partitions(FETCHED_ROWS))
+    first = statements.first(statements.samples.choose_drivers(db, values))
+    return [(image_id, value) for image_id, value in first.rows(db, values)[:limit]]
 
 
 def _read(
-    db: Connection, statement: AnySelect | PreparedSelect, values: dict[str, Any], max_bytes: int
+    db: Connection, statement: PreparedSelect, values: Mapping[str, Any], max_bytes: int
 ) -> ImagePage:
-    rows, total_bytes = list[Sequence[Any]](), 0
-    if db.dialect.name != SQLITE:
+    rows, total_bytes, is_cut = list[Sequence[Any]](), 0, False
+    is_sqlite = db.dialect.name == SQLITE
+    if not is_sqlite:
         values = {**values, "most_bytes": max_bytes}
-    with closing(_iterate(db, statement, values)) as found:
+    with closing(statement.iterate(db, values)) as found:
         for row in found:
             total_bytes += row[LISTED_BYTES]
-            if rows and total_bytes > max_bytes:
-                return ImagePage(image_rows.load_images(db, rows), is_cut=True)
+            is_cut = bool(rows) and total_bytes > max_bytes
+            if is_cut:
+                break
             rows.append(row)
-    return ImagePage(image_rows.load_images(db, rows))
+    load = image_rows.load_images if is_sqlite else image_rows.load_placed_images
+    return ImagePage(load(db, rows), is_cut=is_cut)
 
 
-def _page_of_these(query: ImageQuery, dialect: str) -> AnySelect:
-    rows = image_rows.READ.where(is_any_of(images.c.id, "these")).order_by(*_order(query))
-    return _sized(rows, query, dialect)
+@cache
+def _page_of_these(order: tuple[Order, ...], dialect: str) -> PreparedSelect:
+    rows = image_rows.READ.where(is_any_of(images.c.id, "these")).order_by(*_order(order))
+    return PreparedSelect(_sized(rows, order, dialect))
 
 
-def _sized(rows: AnySelect, query: ImageQuery, dialect: str) -> AnySelect:
+def _sized(rows: AnySelect, keys: Sequence[Order], dialect: str) -> AnySelect:
     size = (
         LISTED_BASE_BYTES + _octets(images.c.tags, dialect) + _octets(images.c.properties, dialect)
     )
@@ -168,14 +167,17 @@ def _sized(rows: AnySelect, query: ImageQuery, dialect: str) -> AnySelect:
     if dialect == SQLITE:
         return sized
     row = sized.subquery()
-    order = _order(query, row.c)
+    order = _order(keys, row.c)
     running = func.sum(row.c.listed_bytes).over(order_by=order, rows=(None, 0))
     number = func.row_number().over(order_by=order)
     added = select(row, running.label("running_bytes"), number.label("number")).subquery()
     before = added.c.running_bytes - added.c.listed_bytes
     # The first is always taken, and the one beyond the limit tells that more follow.
-    is_read = or_(before <= bindparam("most_bytes", type_=BigInteger), added.c.number <= MIN_ROWS)
-    return select(added).where(is_read).order_by(added.c.number)
+    is_read = or_(
+        before <= bindparam("most_bytes", None, type_=BigInteger), added.c.number <= MIN_ROWS
+    )
+    read: AnySelect = select(added).where(is_read).order_by(added.c.number)
+    return with_places(read, added)
 
 
 def _octets(column: ColumnElement[Any], dialect: str) -> ColumnElement[int]:
@@ -186,10 +188,10 @@ def _octets(column: ColumnElement[Any], dialect: str) -> ColumnElement[int]:
 
 
 def _order(
-    query: ImageQuery, columns: ReadOnlyColumnCollection[str, Any] = images.c
+    keys: Sequence[Order], columns: ReadOnlyColumnCollection[str, Any] = images.c
 ) -> list[UnaryExpression[Any]]:
     """The order of a list, over the table or a subquery."""
     return [
         in_order(columns[key.column], key.column, descending=key.descending)
-        for key in total_order(query.order)
+        for key in total_order(keys)
     ]

@@ -12,10 +12,21 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, Integer, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from imaged.catalogs import dialects, image_members, rows, task_rows
-from imaged.catalogs.dialects import is_any_of
+from imaged.catalogs.dialects import SQLITE, is_any_of
+from imaged.catalogs.image_places import locations_of, with_places
 from imaged.catalogs.prepared import PreparedSelect
 from imaged.catalogs.rows import AnyRow
 from imaged.catalogs.tables import (
@@ -59,9 +70,9 @@ _LOCATIONS = (
 
 _THIS = images.c.id == bindparam("this")
 _LOCK = select(images.c.id).where(_THIS).with_for_update()
-_READ_THIS = PreparedSelect(
-    READ.add_columns(image_members.ARE_THERE.label("has_members")).where(_THIS)
-)
+_SHOW = READ.add_columns(image_members.ARE_THERE.label("has_members")).where(_THIS)
+_READ_THIS = PreparedSelect(_SHOW)
+_READ_THIS_WITH_PLACES = PreparedSelect(with_places(_SHOW, images))
 _LOCATIONS_OF_THIS = PreparedSelect(
     _LOCATIONS.where(image_locations.c.image_id == bindparam("this"))
 )
@@ -124,15 +135,20 @@ def lock(db: Connection, image_id: str) -> None:
 
 def read(db: Connection, image_id: str) -> Image:
     """Read one image, with its members. Raises ImageNotFound."""
-    rows_found = _READ_THIS.rows(db, {"this": image_id})
+    is_sqlite = db.dialect.name == SQLITE
+    rows_found = (_READ_THIS if is_sqlite else _READ_THIS_WITH_PLACES).rows(db, {"this": image_id})
     if not rows_found:
         raise ImageNotFound(image_id)
-    *columns, has_members = rows_found[0]
-    found = _Found._make(columns)
-    places = rows.locations_by_image(_LOCATIONS_OF_THIS.rows(db, {"this": image_id}))
+    row = rows_found[0]
+    found, has_members = _Found._make(row[:WIDTH]), row[WIDTH]
+    if is_sqlite:
+        located = rows.locations_by_image(_LOCATIONS_OF_THIS.rows(db, {"this": image_id}))
+        places = located.get(image_id, {})
+    else:
+        places = locations_of(row[WIDTH + 1])
     tasks = task_rows.writers(db, _importing([found]))
     members = image_members.read(db, image_id) if has_members else {}
-    return rows.image_of(found, places.get(image_id, {}), tasks.get(image_id), members)
+    return rows.image_of(found, places, tasks.get(image_id), members)
 
 
 def read_history(db: Connection, image_id: str) -> ImageHistory:
@@ -177,6 +193,16 @@ def load_images(db: Connection, found: Sequence[Sequence[Any]]) -> Sequence[Imag
     places = rows.locations_by_image(_LOCATIONS_OF_THESE.rows(db, {"these": these}))
     tasks = task_rows.writers(db, _importing(named))
     return [rows.image_of(row, places.get(row.id, {}), tasks.get(row.id)) for row in named]
+
+
+def load_placed_images(db: Connection, found: Sequence[Sequence[Any]]) -> Sequence[Image]:
+    """Make images of rows that ``with_places`` returned."""
+    named = [_Found._make(row[:WIDTH]) for row in found]
+    tasks = task_rows.writers(db, _importing(named))
+    return [
+        rows.image_of(row, locations_of(placed[-1]), tasks.get(row.id))
+        for row, placed in zip(named, found, strict=True)
+    ]
 
 
 def write(db: Connection, before: Image, after: Image, by: Actor, at: datetime) -> None:

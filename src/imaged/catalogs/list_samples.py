@@ -26,7 +26,7 @@ from imaged.catalogs.dialects import Instant
 from imaged.catalogs.list_expressions import row_estimate
 from imaged.catalogs.list_statements import Drivers, RunStatements
 from imaged.catalogs.list_terms import Term
-from imaged.catalogs.prepared import AnySelect
+from imaged.catalogs.prepared import AnySelect, PreparedSelect
 from imaged.catalogs.tables import images
 from imaged.core.list_plan import EXPECTED_IMAGES, Candidate, choose, count_limit
 from imaged.core.query import Column
@@ -41,23 +41,25 @@ class ListSamples:
     def __init__(self, run: RunStatements) -> None:
         self._run = run
         self._terms = [*run.terms.filters, *filter(None, run.terms.branches)]
-        self._statement: CompoundSelect[*tuple[Any, ...]] | None = None
+        self._statement: PreparedSelect | None = None
 
-    def choose_drivers(self, db: Connection) -> Drivers:
-        """What finds the images of each branch. Counts only if that is not certain."""
+    def choose_drivers(self, db: Connection, values: Mapping[str, Any]) -> Drivers:
+        """What finds the images of each branch. Counts only if that is not certain.
+
+        ``values``: those of the statement's parameters.
+        """
         choices = [self._choices(branch) for branch in self._run.terms.branches]
         if all(self._is_certain(those) for those in choices):
             return tuple(those[0] if those else None for those in choices)
         if self._statement is None:
-            self._statement = self._count()
-        found = {row.term: row for row in db.execute(self._statement)}
-        counted = {
-            term: Candidate(found[number].images, found[number].reach)
-            for number, term in enumerate(self._terms)
+            self._statement = PreparedSelect(self._count(), only_estimates=True)
+        found = {
+            number: Candidate(count, reach)
+            for number, count, reach in self._statement.rows(db, values)
         }
-        by_key = found.get(_BY_KEY)
-        others = [] if by_key is None else [Candidate(by_key.images)]
-        total = found[_ALL].images if found[_ALL].images > 0 else EXPECTED_IMAGES
+        counted = {term: found[number] for number, term in enumerate(self._terms)}
+        others = [found[_BY_KEY]] if _BY_KEY in found else []
+        total = found[_ALL].count if found[_ALL].count > 0 else EXPECTED_IMAGES
         return tuple(self._chosen(those, counted, others, total) for those in choices)
 
     def _chosen(

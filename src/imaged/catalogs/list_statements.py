@@ -169,7 +169,7 @@ class RunStatements:
         """The first of few images, which are all read."""
         few = select(driver.image_id.label("found")).where(driver.found)
         if driver is not REDATED:  # those were not counted
-            few = few.limit(count_limit(self.limit))
+            few = few.limit(2 * count_limit(self.limit))  # some may have been added since
         rows = few.subquery()
         columns = {name: unindexed(images.c[name]) for name in self.run.columns}
         keys = [images.c[name].label(f"key_{name}") for name in self.run.columns]

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     TextClause,
     and_,
+    bindparam,
     false,
     literal,
     literal_column,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     text,
     true,
 )
+from sqlalchemy.types import TypeEngine
 
 from imaged.catalogs.dialects import SQLITE
 from imaged.catalogs.list_expressions import unindexed
@@ -46,6 +48,13 @@ Clause = ColumnElement[bool]
 ORDERED = frozenset(Column) - {
     *(Column.ID, Column.CREATED_AT, Column.VIRTUAL_SIZE, Column.CHECKSUM, Column.HASH_VALUE)
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Stands for a value that is given when the statement is executed."""
+
+    name: str
 
 
 _SHOWN = and_(unindexed(images.c.status).not_in(sorted(GONE)), ~unindexed(images.c.draft))
@@ -97,8 +106,8 @@ class ListTerms:
             elif not with_community:
                 self.unindexed.append(_not_of_others(caller))
         self.filters = [
-            *(_tag_term(tag, dialect) for tag in sorted(set(query.tags))),
-            *(_property_term(*pair, dialect) for pair in sorted(set(query.properties))),
+            *(_tag_term(tag, dialect) for tag in dict.fromkeys(query.tags)),
+            *(_property_term(*pair, dialect) for pair in dict.fromkeys(query.properties)),
             *(equal_term(name, value) for name, value in run.equal),
         ]
         for condition in conditions:
@@ -185,7 +194,8 @@ def _branches(query: ImageQuery, project: str, dialect: str) -> Sequence[Term]:
 def _not_of_others(caller: Caller) -> Clause:
     """Community images of other projects are not in a list that does not ask for them."""
     visibility, owner = unindexed(images.c.visibility), unindexed(images.c.owner)
-    return or_(visibility != Visibility.COMMUNITY, owner == caller.project)
+    mine = column_literal(Column.OWNER, caller.project)
+    return or_(visibility != Visibility.COMMUNITY, owner == mine)
 
 
 def _wanted_owner(query: ImageQuery) -> object:
@@ -196,23 +206,26 @@ def _wanted_owner(query: ImageQuery) -> object:
 
 
 def _tag_term(tag: str, dialect: str) -> Term:
-    found = image_tags.c.tag == tag
+    found = image_tags.c.tag == bound(tag, image_tags.c.tag.type)
     return Term(image_tags, found, _there_is(image_tags, dialect, found))
 
 
 def _property_term(name: str, value: str, dialect: str) -> Term:
     """A value that is shorter than the prefix equals it: the row is not needed."""
-    named = image_properties.c.name == name
-    valued = image_properties.c.value == value
-    found = and_(named, value_prefix == value[:PREFIX_LENGTH])
-    if len(value) >= PREFIX_LENGTH:
+    named = image_properties.c.name == bound(name, image_properties.c.name.type)
+    its = bound(value, image_properties.c.value.type)
+    valued = image_properties.c.value == its
+    is_short = isinstance(value, Slot) or len(value) < PREFIX_LENGTH
+    found = and_(named, value_prefix == (its if is_short else value[:PREFIX_LENGTH]))
+    if not is_short:
         found = and_(found, valued)
     holds = _there_is(image_properties, dialect, named, valued)
     return Term(image_properties, found, holds)
 
 
 def _shared_term(project: str, answer: MemberStatus, dialect: str) -> Term:
-    found = and_(image_members.c.member_id == project, image_members.c.status == answer)
+    is_ours = image_members.c.member_id == bound(project, image_members.c.member_id.type)
+    found = and_(is_ours, image_members.c.status == answer)
     is_shared = unindexed(images.c.visibility) == Visibility.SHARED
     holds = and_(is_shared, _there_is(image_members, dialect, found))
     return Term(image_members, found, holds, also=is_shared)
@@ -231,10 +244,17 @@ def _there_is(table: Table, dialect: str, *conditions: Clause) -> Clause:
 
 def column_literal(name: Column, value: Value) -> ColumnElement[Any]:
     """A value that is compared with a column."""
-    return literal(_storable(value), images.c[name].type)
+    return bound(storable(value), images.c[name].type)
 
 
-def _storable(value: Value) -> Value:
+def bound(value: Value | Slot, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """A value in a statement, or the parameter that stands for it."""
+    if isinstance(value, Slot):
+        return bindparam(value.name, None, type_=kind)
+    return literal(value, kind)
+
+
+def storable(value: Value) -> Value:
     """The number, limited to the largest that a column can have."""
     if isinstance(value, int) and not isinstance(value, bool):
         return max(-MAX_INTEGER, min(value, MAX_INTEGER))

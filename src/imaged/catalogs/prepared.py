@@ -3,8 +3,8 @@
 SQLAlchemy finds a compiled statement in its cache, and then spends fifteen times as long as SQLite
 on everything around it: parameters, events, an execution context, rows with names. For the few
 statements of each show and list that is a third of the whole request. So these are compiled here,
-and given to SQLite's driver with their parameters in order. PostgreSQL's errors must pass through
-SQLAlchemy, which then closes a broken connection; there it executes them.
+and given to the driver with their parameters in order. In a transaction of PostgreSQL SQLAlchemy
+executes them, because errors must pass through it, which then closes a broken connection.
 """
 
 from __future__ import annotations
@@ -14,20 +14,27 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Select
+from sqlalchemy import CompoundSelect, Connection, Dialect, Select
+
+from imaged.catalogs.single_read import SingleRead
 
 SQLITE = "sqlite"
 
 Processor = Callable[[Any], Any]
 AnySelect = Select[*tuple[Any, ...]]
+AnyCompound = CompoundSelect[*tuple[Any, ...]]
 
 
 class PreparedSelect:
-    """A statement that reads, with named parameters."""
+    """A statement that reads, with named parameters.
 
-    def __init__(self, statement: AnySelect) -> None:
+    ``only_estimates``: what it finds need not be of the same state as what is read after it.
+    """
+
+    def __init__(self, statement: AnySelect | AnyCompound, *, only_estimates: bool = False) -> None:
         self.statement = statement
-        self._compiled: _Compiled | None = None
+        self._only_estimates = only_estimates
+        self._compiled: dict[str, _Compiled] = {}  # by the name of the dialect
 
     def rows(
         self, db: Connection, values: Mapping[str, Any] | None = None
@@ -43,12 +50,21 @@ class PreparedSelect:
         self, db: Connection, values: Mapping[str, Any] | None = None
     ) -> Generator[Sequence[Any]]:
         """Execute it, and read each row when it is asked for. Close it if not all were read."""
-        if db.dialect.name != SQLITE:
+        if isinstance(db, SingleRead):
+            compiled = self._compile(db.dialect)
+            given = compiled.parameters_of(values or {})
+            found = db.fetch(compiled.sql, given, only_estimates=self._only_estimates)
+            yield from map(compiled.converted, found)
+        elif db.dialect.name == SQLITE:
+            yield from self._compile(db.dialect).iterate(db, values or {})
+        else:
             yield from db.execute(self.statement, dict(values or {}))
-            return
-        if self._compiled is None:
-            self._compiled = _compile(self.statement, db.dialect)
-        yield from self._compiled.iterate(db, values or {})
+
+    def _compile(self, dialect: Dialect) -> _Compiled:
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = _compile(self.statement, dialect)
+        return compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +73,30 @@ class _Compiled:
     parameters: Sequence[tuple[str, Any, Processor | None]]  # name, value if none is given
     processed: Sequence[tuple[int, Processor]]  # the columns whose values are converted
 
-    def iterate(self, db: Connection, values: Mapping[str, Any]) -> Generator[Sequence[Any]]:
-        raw: Any = db.connection.dbapi_connection
-        given = [
+    def parameters_of(self, values: Mapping[str, Any]) -> list[Any]:
+        """The values of the parameters, in order."""
+        return [
             processor(value) if processor else value
             for value, processor in (
                 (values.get(name, default), processor)
                 for name, default, processor in self.parameters
             )
         ]
-        with closing(raw.execute(self.sql, given)) as cursor:
-            for found in cursor:
-                row = list(found)
-                for column, processor in self.processed:
-                    row[column] = processor(row[column])
-                yield row
+
+    def converted(self, found: Sequence[Any]) -> Sequence[Any]:
+        """A row of the driver with the values that SQLAlchemy would return."""
+        row = list(found)
+        for column, processor in self.processed:
+            row[column] = processor(row[column])
+        return row
+
+    def iterate(self, db: Connection, values: Mapping[str, Any]) -> Generator[Sequence[Any]]:
+        raw: Any = db.connection.dbapi_connection
+        with closing(raw.execute(self.sql, self.parameters_of(values))) as cursor:
+            yield from map(self.converted, cursor)
 
 
-def _compile(statement: AnySelect, dialect: Dialect) -> _Compiled:
+def _compile(statement: AnySelect | AnyCompound, dialect: Dialect) -> _Compiled:
     compiled: Any = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
     converted = {
         name: found

@@ -89,14 +89,26 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
         """Return the beginning of the page that ``core/query`` describes, about this long."""
         listed = partial(image_pages.list_page, query=query, max_bytes=max_bytes)
         is_short = query.limit <= SHORT_PAGE and is_simple(query)
-        return await self._read_list(listed, filter_to_add(query), is_short=is_short)
+        return await self._read_list(
+            listed,
+            filter_to_add(query),
+            is_short=is_short,
+            is_single=image_pages.is_single(query),
+        )
 
     async def _read_list(
-        self, transaction: Transaction[T], filter_to_add: str, *, is_short: bool = False
+        self,
+        transaction: Transaction[T],
+        filter_to_add: str,
+        *,
+        is_short: bool = False,
+        is_single: bool = False,
     ) -> T:
         """Raises ListTooBroad, ListTooSlow, CatalogError."""
         try:
-            return await self.database.read_list(transaction, self.list_budget, is_short=is_short)
+            return await self.database.read_list(
+                transaction, self.list_budget, is_short=is_short, is_single=is_single
+            )
         except ListBudgetSpent as error:
             seconds = error.budget.total_seconds()
             raise ListTooBroad(seconds, filter_to_add) from error

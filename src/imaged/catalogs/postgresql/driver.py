@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import timedelta
 from math import ceil
 from pathlib import Path
@@ -32,7 +32,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from imaged.catalogs import migrations
 from imaged.catalogs.database import (
-    LIST_WAIT_SECONDS,
     ListBudgetSpent,
     Transaction,
     list_timeout,
@@ -48,12 +47,12 @@ from imaged.catalogs.postgresql.errors import (
     classify_error,
     translated_errors,
 )
-from imaged.catalogs.postgresql.requirements import (
-    is_read_only,
-    require_usable,
-)
+from imaged.catalogs.postgresql.requirements import is_read_only, require_usable
+from imaged.catalogs.postgresql.settings import PostgresqlSettings
+from imaged.catalogs.postgresql.single_reads import SingleReads
 from imaged.catalogs.postgresql.turns import Turns
 from imaged.catalogs.postgresql.url import display_name_of, parse_catalog_url
+from imaged.catalogs.single_read import NeedsTransaction
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.errors import CatalogError, CatalogFull
 
@@ -66,16 +65,6 @@ MAX_ATTEMPTS = 4
 MAX_LISTS = 4  # connections that lists may use; the others are for claims and records
 FEWEST_CONNECTIONS = 3  # of a process: for a list, for other calls, and for leases
 MAX_RETRY_PAUSE_SECONDS = 0.05  # at most, before a retry
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresqlSettings:
-    """How long calls may take."""
-
-    transaction_seconds: float = 20  # longer than the server's own limits, whose errors say more
-    check_seconds: float = 2
-    list_wait_seconds: float = LIST_WAIT_SECONDS
-    turn_seconds: float = 120  # a thousand changes pass meanwhile; then the transaction begins
 
 
 class PostgresqlDatabase:
@@ -96,6 +85,7 @@ class PostgresqlDatabase:
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         self._writers = self.engine.execution_options(isolation_level="READ COMMITTED")
+        self._single = SingleReads(self.engine, self.name)
         self._running: set[asyncio.Task[Any]] = set()
         self._listing = CapacityLimiter(max(1, min(MAX_LISTS, connections // 2)))
         self._turns = Turns()
@@ -124,17 +114,27 @@ class PostgresqlDatabase:
 
     async def read(self, transaction: Transaction[T]) -> T:
         """Run a read-only transaction."""
-        return await self._run(self._readers, transaction, self.settings.transaction_seconds)
+        return await self._run_transaction(
+            self._readers, transaction, self.settings.transaction_seconds
+        )
 
     async def read_short(self, transaction: Transaction[T]) -> T:
-        """Run a read-only transaction of a few rows."""
+        """Run a read of a few rows: as one statement without a transaction, if it is one."""
+        if not self.connector.is_pooled:
+            with suppress(NeedsTransaction):
+                seconds = self.settings.transaction_seconds
+                return await self._run(self._readers, self._single.run(transaction), seconds)
         return await self.read(transaction)
 
     async def read_list(
-        self, transaction: Transaction[T], budget: timedelta, *, is_short: bool = False
+        self,
+        transaction: Transaction[T],
+        budget: timedelta,
+        *,
+        is_short: bool = False,  # noqa: ARG002 - a server is always waited for
+        is_single: bool = False,
     ) -> T:
         """Run a transaction that reads a page of a list. Its budget begins when it begins."""
-        del is_short  # a server is always waited for
         scope = CancelScope()
 
         def run(db: Connection) -> T:
@@ -145,7 +145,7 @@ class PostgresqlDatabase:
             await self._listing.acquire()
         try:
             with scope:
-                return await self.read(run)
+                return await (self.read_short(run) if is_single else self.read(run))
         finally:
             self._listing.release()
         raise ListBudgetSpent(budget)
@@ -154,7 +154,9 @@ class PostgresqlDatabase:
         """Run a transaction that writes. Changes of images wait in turns, and nothing else does."""
         del goes_first
         try:
-            return await self._run(self._writers, transaction, self.settings.transaction_seconds)
+            return await self._run_transaction(
+                self._writers, transaction, self.settings.transaction_seconds
+            )
         except CatalogFull:
             self._was_full = True
             raise
@@ -170,15 +172,15 @@ class PostgresqlDatabase:
 
     async def migrate(self, transaction: Transaction[T]) -> T:
         """Run a transaction that changes the tables, without a time limit."""
-        return await self._run(self._writers, transaction, MIGRATION_TIMEOUT_SECONDS)
+        return await self._run_transaction(self._writers, transaction, MIGRATION_TIMEOUT_SECONDS)
 
     async def read_long(self, transaction: Transaction[T]) -> T:
         """Run a read-only transaction without a time limit."""
-        return await self._run(self._readers, transaction, MIGRATION_TIMEOUT_SECONDS)
+        return await self._run_transaction(self._readers, transaction, MIGRATION_TIMEOUT_SECONDS)
 
     async def check(self) -> None:
         """Check quickly that the database answers and accepts writes."""
-        if await self._run(self._readers, is_read_only, self.settings.check_seconds):
+        if await self._run_transaction(self._readers, is_read_only, self.settings.check_seconds):
             await self.engine.dispose()  # the next connections may find another server
             raise self._error(DatabaseFault(SQLSTATE_MESSAGES[READ_ONLY_STATE]))
         if self._was_full:
@@ -187,7 +189,7 @@ class PostgresqlDatabase:
 
     async def check_writable(self) -> None:
         """Write something, and roll it back."""
-        await self._run(self._writers, write_and_roll_back, self.settings.check_seconds)
+        await self._run_transaction(self._writers, write_and_roll_back, self.settings.check_seconds)
 
     async def shorten_log(self) -> None:
         """Nothing to do: the server manages its log."""
@@ -202,10 +204,16 @@ class PostgresqlDatabase:
             for connection in list(self.connector.opened):
                 connection.terminate()
 
-    async def _run(self, engine: AsyncEngine, work: Transaction[T], seconds: float) -> T:
+    async def _run_transaction(
+        self, engine: AsyncEngine, work: Transaction[T], seconds: float
+    ) -> T:
+        return await self._run(engine, self._try(engine, work), seconds)
+
+    async def _run(self, engine: AsyncEngine, work: Coroutine[Any, Any, T], seconds: float) -> T:
         if self._closed:
+            work.close()
             raise self._error(DatabaseFault("is closed", is_temporary=False))
-        task = self._begin(self._try(engine, work))
+        task = self._begin(work)
         try:
             done, _ = await asyncio.wait([task], timeout=seconds)
             if not done and engine is self._writers:

@@ -116,7 +116,12 @@ class SqliteDatabase:
         return await self.read(transaction)
 
     async def read_list(
-        self, transaction: Transaction[T], budget: timedelta, *, is_short: bool = False
+        self,
+        transaction: Transaction[T],
+        budget: timedelta,
+        *,
+        is_short: bool = False,
+        is_single: bool = False,  # noqa: ARG002 - statements cost no round trips
     ) -> T:
         """Run a transaction that reads a page of a list."""
         if is_short and await self._may_read_here():
