@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 AT_ONCE ?= --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all nightly test-system test-clients test-s3 bench check format docs install-system clean
+.PHONY: help run test test-slow test-all nightly test-system test-clients test-s3 bench curves check format docs install-system clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-clients: $(VENV)/.test ## other versions of clients, each in a virtual envi
 test-s3: $(VENV)/.test ## the exam of stores at an S3 server: URL=… (keys and bucket: tests/system/test_s3_servers.py)
 	@test -n "$(URL)" || { echo "make test-s3 URL=https://s3.example.net"; exit 2; }
 	IMAGED_TEST_S3_URL=$(URL) $(BIN)/python -m pytest tests/system/test_s3_servers.py
+
+curves: $(VENV)/.bench ## how requests scale with processes, and uploads with their number, as drawings in bench/curves
+	$(BIN)/python -m bench.curves $(ARGS)
 
 bench: $(VENV)/.run ## every measure of bench/README.md; ARGS='--against URL' for a second endpoint
 	$(BIN)/python -m bench $(ARGS)
@@ -96,6 +99,10 @@ $(VENV)/.test: $(VENV)/.run
 
 $(VENV)/.docs: $(VENV)/.run
 	$(PIP) --group docs
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	$(PIP) --group bench
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test $(VENV)/.docs
