@@ -103,6 +103,13 @@ async def running(contender: BenchTarget) -> AsyncIterator[BenchTarget]:
             await contender.program.stop()
 
 
+def new_folder(folder: Path, name: str) -> Path:
+    """A folder of one round of a measure."""
+    place = folder / f"{name}-{len(list(folder.glob(f'{name}-*')))}"
+    place.mkdir()
+    return place
+
+
 def imaged(
     folder: Path,
     catalog: str = "",
@@ -110,11 +117,12 @@ def imaged(
     auth: str = 'method = "none"',
     token: str = "",
     processes: int = 1,
+    more: str = "",
 ) -> BenchTarget:
     """The daemon of this environment, with a new folder, and a new SQLite file or ``catalog``.
 
     ``auth``: the lines of its section; ``token``: what is sent with each request; ``processes``:
-    how many of it answer.
+    how many of it answer; ``more``: further sections of its configuration.
     """
     (folder / "images").mkdir(parents=True)
     port, origin = reserve_port(), Endpoint("127.0.0.1", reserve_port())
@@ -149,6 +157,7 @@ def imaged(
         [log]
         level = "warning"
         """
+        + more
     )
     headers = (f"X-Auth-Token: {token}",) if token else ()
     endpoint = Endpoint("127.0.0.1", port, headers=headers)

@@ -39,7 +39,7 @@ LOAD = Measure(
     (
         MeasuredValue("p50", "show while 4 uploads run, p50", "ms", less_is_better=True),
         MeasuredValue(
-            "p99", "show while 4 uploads run, p99", "ms", (absolute(10),), less_is_better=True
+            "p99", "show while 4 uploads run, p99", "ms", (absolute(5),), less_is_better=True
         ),
         MeasuredValue("speed", "those uploads, in all", "MB/s"),
     ),

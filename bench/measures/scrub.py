@@ -40,7 +40,7 @@ async def _fill_and_delete(on: BenchTarget, ground: MeasureContext) -> None:
 
 SCRUB = Measure(
     "scrub",
-    (MeasuredValue("images", "scrub 2,000 small images", "per s", (of_second(10),)),),
+    (MeasuredValue("images", "scrub 2,000 small images", "per s", (of_second(15),)),),
     take,
     is_long=True,
     suits=lambda on: bool(on.scrub),

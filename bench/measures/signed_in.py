@@ -19,7 +19,7 @@ from bench.keystone import TOKEN
 from bench.load_generator import run_load
 from bench.measure import Figures, Measure, MeasureContext, MeasuredValue, absolute
 from bench.programs import Program, reserve_port
-from bench.targets import BenchTarget, imaged, running
+from bench.targets import BenchTarget, imaged, new_folder, running
 
 TURNS = 3  # of each in a round
 MODULE = "bench.keystone"
@@ -49,7 +49,7 @@ async def take(on: BenchTarget, ground: MeasureContext) -> Figures:
 
 
 def _with_token_file(folder: Path) -> BenchTarget:
-    place = _new_folder(folder, "token")
+    place = new_folder(folder, "token")
     tokens = place / "tokens.toml"
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     tokens.write_text(
@@ -60,7 +60,7 @@ def _with_token_file(folder: Path) -> BenchTarget:
 
 @asynccontextmanager
 async def _with_keystone(folder: Path) -> AsyncIterator[BenchTarget]:
-    place, port = _new_folder(folder, "keystone"), reserve_port()
+    place, port = new_folder(folder, "keystone"), reserve_port()
     (place / "password").write_text("made up")
     auth = (
         f'method = "keystone"\n[auth.keystone]\nurl = "http://127.0.0.1:{port}"\n'
@@ -78,14 +78,6 @@ async def _with_keystone(folder: Path) -> AsyncIterator[BenchTarget]:
             yield target
     finally:
         await keystone.stop()
-
-
-def _new_folder(folder: Path, name: str) -> Path:
-    """A folder of this round."""
-    number = len(list(folder.glob(f"{name}-*")))
-    place = folder / f"{name}-{number}"
-    place.mkdir()
-    return place
 
 
 FIGURES = (

@@ -22,9 +22,7 @@ START = Measure(
     "start",
     (
         MeasuredValue("start", "start to first answer", "s", (absolute(0.8),), less_is_better=True),
-        MeasuredValue(
-            "idle", "idle memory", "MiB", (absolute(95.4),), less_is_better=True
-        ),  # 100 MB
+        MeasuredValue("idle", "idle memory", "MiB", (absolute(80),), less_is_better=True),
     ),
     take,
     suits=lambda on: on.program is not None,

@@ -33,7 +33,7 @@ async def take(on: BenchTarget, ground: MeasureContext, *, chunked: bool) -> Fig
 UPLOAD = Measure(
     "upload",
     (
-        MeasuredValue("speed", "upload, Content-Length", "MB/s", (of_second(2.2), of_limit(0.85))),
+        MeasuredValue("speed", "upload, Content-Length", "MB/s", (of_second(2.3), of_limit(0.85))),
         MeasuredValue("cpu", "its processor time", "CPU s/GiB", less_is_better=True),
         MeasuredValue("peak", "its peak memory", "MiB", less_is_better=True),
     ),
@@ -44,7 +44,7 @@ UPLOAD = Measure(
 CHUNKED = Measure(
     "chunked",
     (
-        MeasuredValue("speed", "upload, chunked", "MB/s", (of_second(3),)),
+        MeasuredValue("speed", "upload, chunked", "MB/s", (of_second(2.8),)),
         MeasuredValue("cpu", "its processor time", "CPU s/GiB", less_is_better=True),
         MeasuredValue("peak", "its peak memory", "MiB", less_is_better=True),
     ),
