@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -25,7 +25,7 @@ from contracts.catalog_samples import add_active, all_images, queued
 from contracts.catalog_slow_lists import SlowListsContract
 from contracts.catalog_stress import add_roots
 from imaged.catalogs.account_tables import accounts
-from imaged.catalogs.connect import inspect_catalog, is_missing, is_new
+from imaged.catalogs.connect import inspect_catalog, is_missing, is_new, open_catalog
 from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.catalogs.sqlite.catalog_file import open_sqlite, path_of
 from imaged.core.errors import CatalogError, CatalogFull
@@ -329,3 +329,16 @@ async def test_a_copy_of_the_closed_file_is_whole(path: Path, tmp_path: Path) ->
         assert [image.id for image in await all_images(copy)] == ["i"]
         with raw(path) as other, pytest.raises(sqlite3.IntegrityError):
             other.execute("INSERT INTO images SELECT * FROM images")
+
+
+async def test_a_child_opens_it_while_another_process_writes(
+    catalog: SqlCatalog, path: Path
+) -> None:
+    """Its daemon has migrated it: a process that replaces a dead one waits for no writer."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        child = await open_catalog(f"sqlite:///{path}", is_child=True)
+
+        assert await child.list_places() == await catalog.list_places()
+        await child.close()

@@ -15,10 +15,11 @@ SCHEMES = ("postgresql", "postgres")
 
 
 async def open_catalog(
-    url: str, password_file: Path | None = None, processes: int = 1
+    url: str, password_file: Path | None = None, processes: int = 1, *, is_child: bool = False
 ) -> SqlCatalog:
     """Open the catalog. A SQLite file is created and migrated if necessary, a PostgreSQL database
     is not. ``processes``: so many of one instance open it, and share its connections.
+    ``is_child``: a daemon that runs has opened it already.
 
     Raises CatalogError, CatalogTooOld, CatalogTooNew.
     """
@@ -26,9 +27,9 @@ async def open_catalog(
         from imaged.catalogs.postgresql.driver import open_postgresql
 
         return await open_postgresql(url, password_file, processes)
-    from imaged.catalogs.sqlite.catalog_file import open_sqlite
+    from imaged.catalogs.sqlite.catalog_file import open_migrated_sqlite, open_sqlite
 
-    return await open_sqlite(url)
+    return await (open_migrated_sqlite(url) if is_child else open_sqlite(url))
 
 
 def is_missing(url: str) -> bool:

@@ -92,9 +92,7 @@ async def open_drivers(
         _open_keystone(config, instruments) as keystone,
         build_stores(config.stores, lane_factory(config)) as built,
         open_destinations(config.exports) as destinations,
-        open_catalog(
-            config, instruments, logs_outages=not is_child, processes=processes
-        ) as catalog,
+        open_catalog(config, instruments, is_child=is_child, processes=processes) as catalog,
     ):
         places = PlaceRegistry(catalog)
         yield Drivers(
@@ -131,10 +129,11 @@ async def open_catalog(
     config: Config,
     instruments: Instruments | None = None,
     *,
-    logs_outages: bool = True,
+    is_child: bool = False,
     processes: int = 1,
 ) -> AsyncIterator[SqlCatalog]:
-    """Open the catalog; with ``instruments`` it is measured, and its outages are logged.
+    """Open the catalog; with ``instruments`` it is measured, and its outages are logged, unless its
+    daemon (``is_child``) logs them.
 
     Raises KeystoneSettingsUnusable, CatalogError; CatalogTooOld if it is not migrated
     automatically; CatalogMissing if a new catalog would be created beside stores that hold data.
@@ -143,10 +142,10 @@ async def open_catalog(
         await require_empty_stores(config)
     async with open_project_limits(config) as limits:
         catalog = await connect.open_catalog(
-            config.catalog.url, settings.password_file(config), processes
+            config.catalog.url, settings.password_file(config), processes, is_child=is_child
         )
         if instruments is not None:
-            meter = watch_catalog(instruments.catalog) if logs_outages else instruments.catalog
+            meter = instruments.catalog if is_child else watch_catalog(instruments.catalog)
             measured = MeteredDatabase(catalog.database, meter)
             catalog = SqlCatalog(measured, ChangeLog(instruments.tasks.changed))
         catalog.limits = limits

@@ -13,7 +13,8 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
-from imaged.server.connection_counts import ConnectionCounts
+from imaged.server.acceptor import Acceptor
+from imaged.server.connection_counts import ConnectionCounts, SharedSlot
 from imaged.server.connections import CHECK_INTERVAL_SECONDS, ConnectionTracker, ServerHooks
 from imaged.server.listeners import BACKLOG
 from imaged.server.protocol import HttpConnection
@@ -58,6 +59,8 @@ class HttpServer(uvicorn.Server):
             settings, hooks, check_interval_seconds=check_interval_seconds, counts=counts
         )
         self.server_state = self.connections
+        self._shared_counts = counts if isinstance(counts, SharedSlot) else None
+        self._acceptors: list[Acceptor] = []
         self._drain_timeout = timedelta(0)
         self.ready = anyio.Event()
         self.drained = anyio.Event()
@@ -80,13 +83,19 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Raise the limit of open files and start to serve; sets ``ready``."""
         raise_file_limit(self.connections.settings.max_connections)
-        await super().startup(sockets)
+        if self._shared_counts is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self._accept_from(sockets or [], self._shared_counts)
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listeners, then idle connections; cancel requests in flight; abort the rest."""
         for server in self.servers:
             server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         for listener in sockets or ():
             listener.close()
         with anyio.move_on_after(self._drain_timeout.total_seconds()):
@@ -108,6 +117,15 @@ class HttpServer(uvicorn.Server):
         """Offer the connections a check. uvicorn calls this ten times a second."""
         self.connections.check_timeouts(anyio.current_time())
         return await super().on_tick(counter)
+
+    def _accept_from(self, sockets: list[socket.socket], counts: SharedSlot) -> None:
+        """Accept from sockets that other processes accept from, too."""
+        loop = asyncio.get_running_loop()
+
+        def make_protocol() -> HttpConnection:
+            return HttpConnection(self.config, self.connections, self.lifespan.state, loop)
+
+        self._acceptors = [Acceptor(one, make_protocol, counts) for one in sockets]
 
     async def _wait_for_connections(self) -> None:
         """Wait until each connection has sent its answer; close idle connections at once.

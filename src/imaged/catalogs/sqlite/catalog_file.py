@@ -39,6 +39,15 @@ async def open_sqlite(where: str | Path) -> SqlCatalog:
     return SqlCatalog(SqliteDatabase(path))
 
 
+async def open_migrated_sqlite(url: str) -> SqlCatalog:
+    """Open a catalog that another process of this instance has opened: nothing is written, so no
+    writer is waited for. One that was replaced meanwhile is migrated.
+
+    Raises CatalogError, CatalogTooNew.
+    """
+    return await open_sqlite_if_current(url) or await open_sqlite(url)
+
+
 async def open_sqlite_if_current(url: str) -> SqlCatalog | None:
     """Open the catalog of an existing file; None if it would have to be migrated.
 
