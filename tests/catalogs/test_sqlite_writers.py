@@ -9,15 +9,16 @@ import sqlite3
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
+from uuid import uuid4
 
 import anyio
 import pytest
 from sqlalchemy import Connection
 
-from imaged.catalogs.sqlite.driver import SqliteDatabase
+from imaged.catalogs.sqlite.catalog_file import open_sqlite
 from imaged.catalogs.sqlite.engine import DatabaseBusy
 from imaged.catalogs.sqlite.writer_queue import (
     GOES_FIRST,
@@ -26,6 +27,7 @@ from imaged.catalogs.sqlite.writer_queue import (
     TURN,
     WriterQueue,
 )
+from imaged.core.claim import Claim, InstanceId
 from support.waiting import wait_until
 
 LOCK = struct.Struct("hhqqi0q")
@@ -166,6 +168,25 @@ def test_a_renewal_does_not_stand_in_line(database: Path, threads: ThreadPoolExe
     wait_until(lambda: not any(is_locked(database, byte) for byte in (TURN, GOES_FIRST)))
 
 
+def test_a_renewal_goes_before_who_has_just_written(
+    database: Path, threads: ThreadPoolExecutor
+) -> None:
+    """Also where no other process stands in line."""
+    busy, renewing, order = WriterQueue(database), WriterQueue(database), list[str]()
+    waiting: list[Future[None]] = []
+
+    def first() -> None:
+        waiting.append(threads.submit(write_first, renewing, lambda: order.append("renewal")))
+        wait_until(lambda: is_locked(database, GOES_FIRST))
+        order.append("busy")
+
+    write(busy, first)
+    write(busy, lambda: order.append("busy again"))
+    waiting[0].result(10)
+
+    assert order == ["busy", "renewal", "busy again"]
+
+
 def test_a_renewal_takes_the_turn_of_its_own_process(
     database: Path, threads: ThreadPoolExecutor
 ) -> None:
@@ -198,14 +219,10 @@ def test_a_renewal_does_not_wait_for_a_suspended_process(database: Path) -> None
 
 
 @pytest.mark.asyncio
-async def test_a_renewal_goes_before_writers_that_wait(database: Path) -> None:
+async def test_a_renewal_goes_before_writers_that_wait(tmp_path: Path) -> None:
     """In one process: it waits for the one that is being written, and for the next."""
-    catalog, order, may_end, has_begun = (
-        SqliteDatabase(database),
-        list[int](),
-        Event(),
-        anyio.Event(),
-    )
+    catalog = await open_sqlite(tmp_path / "catalog.db")
+    order, may_end, has_begun = list[str](), Event(), anyio.Event()
     on_loop = asyncio.get_running_loop().call_soon_threadsafe
 
     def first(db: Connection) -> None:
@@ -213,20 +230,23 @@ async def test_a_renewal_goes_before_writers_that_wait(database: Path) -> None:
         on_loop(has_begun.set)
         may_end.wait(10)
 
-    def note(number: int, db: Connection) -> None:
-        del db
-        order.append(number)
+    async def write_one() -> None:
+        await catalog.database.write(lambda _: None)
+        order.append("written")
+
+    async def renew() -> None:
+        await catalog.renew_leases([Claim(uuid4(), InstanceId("here"), timedelta(minutes=1))])
+        order.append("renewed")
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(catalog.write, first)
+        tasks.start_soon(catalog.database.write, first)
         await has_begun.wait()
-        for number in range(1, 20):
-            tasks.start_soon(catalog.write, partial(note, number))
+        for _ in range(20):
+            tasks.start_soon(write_one)
         await anyio.wait_all_tasks_blocked()
-        tasks.start_soon(partial(catalog.write, partial(note, 0), goes_first=True))
+        tasks.start_soon(renew)
         await anyio.wait_all_tasks_blocked()
         may_end.set()
     await catalog.close()
 
-    assert order.index(0) <= 1
-    assert [number for number in order if number] == [*range(1, 20)]
+    assert order.index("renewed") <= 2

@@ -65,7 +65,7 @@ async def test_one_with_fewer_connections_accepts(
 
         await until_open(counts, 2 * CONNECTIONS)
 
-        assert not any(slot.is_more_than_another(0) for slot in slots)
+        assert not any(slot.is_more_than_another() for slot in slots)
     await until_open(counts, CONNECTIONS)
     for acceptor in acceptors:
         acceptor.close()

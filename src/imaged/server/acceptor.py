@@ -30,7 +30,7 @@ class Acceptor:
         self._listener = listener
         self._make_protocol = make_protocol
         self._counts = counts
-        self._starting: set[asyncio.Task[None]] = set()  # accepted, and not counted yet
+        self._starting: asyncio.Task[None] | None = None  # of a connection that is not counted yet
         self._pause: asyncio.TimerHandle | None = None
         self._listen()
 
@@ -44,7 +44,9 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept_or_leave)
 
     def _accept_or_leave(self) -> None:
-        if self._counts.is_more_than_another(len(self._starting)):
+        if self._starting is not None:
+            return  # the loop asks again, and has counted it by then
+        if self._counts.is_more_than_another():
             self._wait(LEAVE_SECONDS)
         else:
             self._accept()
@@ -55,7 +57,7 @@ class Acceptor:
 
     def _accept_one_and_listen(self) -> None:
         self._pause = None
-        if self._accept():
+        if self._starting is not None or self._accept():
             self._listen()
 
     def _accept(self) -> bool:
@@ -70,10 +72,11 @@ class Acceptor:
             self._wait(RETRY_SECONDS)
             return False
         connection.setblocking(False)  # noqa: FBT003 - socket's API
-        starting = self._loop.create_task(self._start(connection))
-        self._starting.add(starting)
-        starting.add_done_callback(self._starting.discard)
+        self._starting = self._loop.create_task(self._start(connection))
         return True
 
     async def _start(self, connection: socket.socket) -> None:
-        await self._loop.connect_accepted_socket(self._make_protocol, connection)
+        try:
+            await self._loop.connect_accepted_socket(self._make_protocol, connection)
+        finally:
+            self._starting = None

@@ -73,10 +73,9 @@ class SharedCounts:
         first = self._first_of(network)
         return sum(self._networks[first : first + self.processes])
 
-    def is_more_than_another(self, slot: int, more: int) -> bool:
-        """Whether one process has more than another, with so many that are not counted yet."""
-        own = self._open[slot] + more
-        return any(own > count for other, count in enumerate(self._open) if other != slot)
+    def is_more_than_another(self, slot: int) -> bool:
+        """Whether one process has more connections than another."""
+        return self._open[slot] > min(self._open)
 
     def add(self, slot: int, network: str | None, number: int) -> None:
         """Add to the counts of one process. ``network``: None for a local connection."""
@@ -116,6 +115,6 @@ class SharedSlot:
         """Add to the counts of this process."""
         self.counts.add(self.slot, network, number)
 
-    def is_more_than_another(self, more: int) -> bool:
-        """Whether this process has more than another, with so many that are not counted yet."""
-        return self.counts.is_more_than_another(self.slot, more)
+    def is_more_than_another(self) -> bool:
+        """Whether this process has more connections than another."""
+        return self.counts.is_more_than_another(self.slot)
