@@ -59,16 +59,19 @@ async def test_one_with_fewer_connections_accepts(
     counts = SharedCounts(2)
     slots = [SharedSlot(counts, slot) for slot in range(2)]
     slots[0].add(None, CONNECTIONS)
-    with ExitStack() as clients:
+    with ExitStack() as clients, listener.dup() as other:
         connect(listener, clients)
-        acceptors = [Acceptor(listener, partial(Counted, slot), slot) for slot in slots]
+        acceptors = [
+            Acceptor(one, partial(Counted, slot), slot)
+            for one, slot in zip((listener, other), slots, strict=True)
+        ]
 
         await until_open(counts, 2 * CONNECTIONS)
 
         assert not any(slot.is_more_than_another() for slot in slots)
+        for acceptor in acceptors:
+            acceptor.close()
     await until_open(counts, CONNECTIONS)
-    for acceptor in acceptors:
-        acceptor.close()
 
 
 async def test_one_that_does_not_accept_costs_others_a_moment(listener: socket.socket) -> None:
