@@ -251,7 +251,7 @@ class AnsweringProcess:
 
     def _tell_state_of_daemon(self) -> None:
         health = self._services.health
-        self._own_parts = own_parts = health.degraded_parts
+        own_parts = health.degraded_parts
         health.degraded_parts = lambda: dict.fromkeys([*self._state.degraded_parts, *own_parts()])
 
     async def _forward_wakeups(self) -> None:
@@ -274,5 +274,4 @@ class AnsweringProcess:
             ),
             failing_part_seconds=services.reporter.failing_part_seconds(),
             troubles=services.troubles,
-            degraded_parts=[*self._own_parts()],
         )

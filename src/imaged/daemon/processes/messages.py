@@ -90,7 +90,6 @@ class Report(msgspec.Struct, tag="report"):
     activity: Activity = Activity()
     failing_part_seconds: Mapping[str, float] = {}
     troubles: Sequence[str] = ()  # sentences for operators
-    degraded_parts: Sequence[str] = ()  # that this child found
 
 
 class Ready(msgspec.Struct, tag="ready"):

@@ -228,12 +228,10 @@ class AnsweringProcesses:
                 log.debug("claim.give_back_failed", error=str(error))
 
     async def _tell_state_forever(self) -> None:
-        """Send what only the daemon knows, when it changes: also what other processes found."""
+        """Send what only the daemon knows, when it changes."""
         health = self._services.health
         while True:
-            found = [part for one in self._living() for part in one.report.degraded_parts]
-            parts = dict.fromkeys([*health.degraded_parts(), *found])
-            state = DaemonState(health.is_reload_rejected, tuple(parts))
+            state = DaemonState(health.is_reload_rejected, tuple(health.degraded_parts()))
             if state != self._state:
                 self._state = state
                 self._send_to_all(state)
