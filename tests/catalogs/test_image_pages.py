@@ -89,3 +89,14 @@ def test_other_shapes_have_other_statements(other: ImageQuery) -> None:
 def test_rare_or_large_statements_are_not_cached(query: ImageQuery) -> None:
     """Filters are limited only by the header's size, and a statement is larger than its text."""
     assert statements(query) is not statements(query)
+
+
+@pytest.mark.parametrize(("statuses", "parts"), [(("active",), 1), (("active", "queued"), 2)])
+def test_several_values_are_read_in_turn(statuses: tuple[str, ...], parts: int) -> None:
+    """Each has an order of its own in the index, and all together have none."""
+    condition = Condition(Column.STATUS, Operator.ONE_OF, statuses)
+    run = statements(replace(USUAL, caller=None, conditions=(condition,))).run
+    (term,) = run.terms.filters
+
+    assert run.is_walked(term)
+    assert len(run.firsts((term,))) == parts

@@ -17,6 +17,7 @@ ADMIN = Caller("u", "owner7", frozenset({"admin"}))
 LAST = Image(id="x", owner="p", name="n", created_at=datetime.now(UTC) - timedelta(days=3))
 LAST_TASK = created(task("t"), datetime(2026, 1, 1, tzinfo=UTC))
 STAGED = Condition(Column.STATUS, Operator.EQUAL, Status.UPLOADING)
+UNFINISHED = Condition(Column.STATUS, Operator.ONE_OF, (Status.UPLOADING, Status.SAVING))
 ACTIVE = Condition(Column.STATUS, Operator.EQUAL, Status.ACTIVE)
 MINE = Condition(Column.OWNER, Operator.EQUAL, "owner7")
 NAMED = Condition(Column.NAME, Operator.EQUAL, "name7")
@@ -50,6 +51,7 @@ LISTS = {
         "image_members_member",
     ),
     "one status": (ImageQuery(conditions=(STAGED,)), "images_status"),
+    "some statuses": (ImageQuery(conditions=(UNFINISHED,)), "images_status"),
     "one owner": (ImageQuery(conditions=(MINE,)), "images_owner"),
     "one visibility": (ImageQuery(visibility=Visibility.PUBLIC), "images_visibility"),
     "by name": (ImageQuery(order=(Order(Column.NAME),)), "images_name"),

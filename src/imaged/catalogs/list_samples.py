@@ -104,13 +104,22 @@ class ListSamples:
             )
             return _counted(number, found.limit(self._most))
         run = self._run
+        walks = [self._walk(one) for one in term.alternatives or [term]]
+        sample = walks[0].subquery()
+        if len(walks) > 1:
+            merged = union_all(*[select(walk.subquery().c.at) for walk in walks]).subquery()
+            at = merged.c.at.desc() if run.run.key.descending else merged.c.at
+            sample = select(merged.c.at).order_by(at).limit(self._most).subquery()
+        edge = func.min if run.run.key.descending else func.max
+        return _row(number, func.count(), edge(sample.c.at, type_=Instant())).select_from(sample)
+
+    def _walk(self, term: Term) -> AnySelect:
+        """The creation times of the first images that a term finds, in order."""
+        run = self._run
         columns = run.columns(term)
         rows = select(term.created_at.label("at")).select_from(term.table)
         rows = rows.where(term.found, *run.places(run.segments[0], columns))
-        rows = rows.order_by(*run.order_of(columns)).limit(self._most)
-        sample = rows.subquery()
-        edge = func.min if run.run.key.descending else func.max
-        return _row(number, func.count(), edge(sample.c.at, type_=Instant())).select_from(sample)
+        return rows.order_by(*run.order_of(columns)).limit(self._most)
 
 
 def _counted(number: int, rows: AnySelect) -> AnySelect:

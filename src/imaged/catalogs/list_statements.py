@@ -84,12 +84,16 @@ class RunStatements:
             and len(self.segments) == 1
             and self._redated is None
             and self.terms.branches == [None]
-            and (driver is None or (self.is_walked(driver) and driver.table is images))
+            and (
+                driver is None
+                or (self.is_walked(driver) and driver.table is images and not driver.alternatives)
+            )
         )
 
     def clauses_in_order(self, drivers: Drivers) -> Sequence[Clause | TextClause]:
         """The conditions on a row of images, if ``is_in_order``."""
-        return self._walking(drivers[0], [None], self.segments[0], self.columns(None))
+        checks = self._checks(drivers[0], [None])
+        return self._walking(drivers[0], checks, self.segments[0], self.columns(None))
 
     def ids(self, drivers: Drivers) -> Any:
         """The statement for the ids of the first images, and of others."""
@@ -136,13 +140,24 @@ class RunStatements:
         for branch, driver in zip(self.terms.branches, drivers, strict=True):
             branches[driver].append(branch)
         return [
-            self._first(driver, those, segment)
+            self._first(driver, walked, those, segment)
             for driver, those in branches.items()
+            for walked in self._walks(driver)
             for segment in self.segments
         ]
 
+    def _walks(self, driver: Term | None) -> Sequence[Term | None]:
+        """The terms that have the images of the driver in order, each its part of them."""
+        if driver is None or not (driver.alternatives and self.is_walked(driver)):
+            return [driver]
+        return driver.alternatives
+
     def _first(
-        self, driver: Term | None, branches: Sequence[Term | None], segment: Segment
+        self,
+        driver: Term | None,
+        walked: Term | None,
+        branches: Sequence[Term | None],
+        segment: Segment,
     ) -> AnySelect:
         if driver is not None and not self.is_walked(driver):
             return self._sorted(driver, branches, segment)
@@ -152,18 +167,19 @@ class RunStatements:
             is_of = driver.image_id == images.c.id
             joined = join_beginning_with(driver.table, images, is_of)
             found = select(columns[Column.ID].label("id")).select_from(joined)
-        found = found.where(*self._walking(driver, branches, segment, columns))
+        checks = self._checks(driver, branches)
+        found = found.where(*self._walking(walked, checks, segment, columns))
         return found.order_by(*self.order_of(columns)).limit(self.limit)
 
     def _walking(
         self,
-        driver: Term | None,
-        branches: Sequence[Term | None],
+        walked: Term | None,
+        checks: Sequence[Clause],
         segment: Segment,
         columns: Columns,
     ) -> Sequence[Clause | TextClause]:
-        found = [] if driver is None else [driver.found]
-        return [*found, *self.places(segment, columns), *self._checks(driver, branches)]
+        found = [] if walked is None else [walked.found]
+        return [*found, *self.places(segment, columns), *checks]
 
     def _sorted(self, driver: Term, branches: Sequence[Term | None], segment: Segment) -> AnySelect:
         """The first of few images, which are all read."""

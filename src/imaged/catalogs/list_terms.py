@@ -40,6 +40,7 @@ from imaged.core.member import MemberStatus
 from imaged.core.query import COMPARISONS, Column, Condition, ImageQuery, Operator, Value
 
 MAX_INTEGER = 2**63 - 1  # no column has a larger number
+MAX_ALTERNATIVES = 4  # values of one filter that are read in turn
 PREFIX_LENGTH = 64  # of a property's value, in its index
 
 Clause = ColumnElement[bool]
@@ -70,6 +71,8 @@ class Term:
     _: KW_ONLY
     is_ordered: bool = True  # the index has them in the order of their creation
     also: Clause | None = None  # of an image that was found, besides
+    #: For one of several values: a term for each, because only theirs are in order.
+    alternatives: tuple[Term, ...] = ()
 
     @property
     def image_id(self) -> ColumnElement[str]:
@@ -136,7 +139,14 @@ def condition_term(condition: Condition) -> Term | None:
         return Term(images, is_flagged, holds) if condition.value is True else None
     found = condition_clause(condition, column)
     is_ordered = is_equal and condition.column in ORDERED
+    if isinstance(condition.value, tuple) and _are_walked(condition.column, condition.value):
+        each = tuple(equal_term(condition.column, value) for value in set(condition.value))
+        return Term(images, found, holds, alternatives=each)
     return Term(images, found, holds, is_ordered=is_ordered)
+
+
+def _are_walked(column: Column, values: tuple[Value, ...]) -> bool:
+    return column in ORDERED and 0 < len(values) <= MAX_ALTERNATIVES
 
 
 def equal_term(name: Column, value: Value) -> Term:
