@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from contracts.store_folder import store_on
 from imaged.core.limits import MIB
 from imaged.core.notification import EventType
 from imaged.ports.meter import ignore_measurement
-from imaged.server.file_sender import offers
+from imaged.server.file_sender import SEND_TO, offers
 from imaged.server.settings import ConnectionSettings, MinimumRate
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.metered import meter_store
@@ -30,6 +31,7 @@ from support.waiting import wait_until
 
 BODY = random.Random(7).randbytes(16 * MIB)
 HALF = len(BODY) // 2
+END = b"the end"
 
 
 @dataclass
@@ -208,6 +210,30 @@ def test_a_file_that_was_cut(folder: Folder, left_bytes: int) -> None:
         wait_until(lambda: folder.disk.sent)
         assert len(line.read_rest()) < len(BODY)
     assert [line for line in lines if "lost bytes of" in str(line)]
+
+
+class Mixed:
+    """An application that writes much, and then sends around the transport."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        del receive
+        assert SEND_TO in scope["extensions"]
+        headers = [(b"content-length", str(len(BODY) + len(END)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": BODY, "more_body": True})
+        await send({"type": SEND_TO, "send_to": self._send_to, "count": len(END)})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_to(self, socket: int, length: int) -> int:
+        return os.write(socket, END[-length:])
+
+
+def test_what_was_written_before_comes_first() -> None:
+    """Bytes that wait in this process are sent before those that go around the transport."""
+    with serving(Mixed(), configured(ConnectionSettings)) as (port, _), RawConnection(port) as line:
+        line.ask("GET /")
+        assert line.read()[2] == BODY + END
 
 
 def test_where_a_transport_encrypts() -> None:
