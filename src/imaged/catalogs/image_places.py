@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import FromClause, func, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from imaged.catalogs.prepared import AnySelect
 from imaged.catalogs.tables import blobs, image_locations
@@ -19,7 +18,7 @@ from imaged.core.image import Location
 _PLACE = func.json_build_array(
     image_locations.c.position, blobs.c.key, blobs.c.store, blobs.c.size_bytes
 )
-_PLACES = select(func.json_agg(aggregate_order_by(_PLACE, image_locations.c.position)))
+_PLACES = select(func.json_agg(_PLACE).aggregate_order_by(image_locations.c.position))
 _PLACES = _PLACES.select_from(image_locations.join(blobs))
 
 
