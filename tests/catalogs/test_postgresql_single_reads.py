@@ -15,6 +15,7 @@ from contracts.catalog_databases import TERMINATE, database_of
 from contracts.catalog_samples import add_active, queued
 from imaged.catalogs.prepared import PreparedSelect
 from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.catalogs.tables import images
 from imaged.core.access import OPERATOR, Caller
 from imaged.core.image import Visibility
 from imaged.core.limits import MIB
@@ -102,6 +103,18 @@ async def test_an_image_with_members_is_read_in_a_transaction(catalog: SqlCatalo
         assert await catalog.get_image("i") == shared
 
     assert "BEGIN" in sent
+
+
+async def test_a_second_statement_is_executed_in_a_transaction(catalog: SqlCatalog) -> None:
+    """Both, so that they see one state."""
+    await add_active(catalog, "i")
+    ids = PreparedSelect(select(images.c.id))
+
+    with told(catalog) as sent:
+        found = await database_of(catalog).read_short(lambda db: (ids.rows(db), ids.rows(db)))
+
+    assert [[tuple(row) for row in rows] for rows in found] == [[("i",)], [("i",)]]
+    assert sent == ["SELECT", "BEGIN", "COMMIT"]  # SQLAlchemy's statements are not told
 
 
 async def test_a_lost_connection_is_noticed(catalog: SqlCatalog, url: str) -> None:

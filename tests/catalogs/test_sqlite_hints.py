@@ -1,0 +1,60 @@
+"""What keeps SQLite from plans of its own: it has no statistics, and takes the wrong index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from imaged.catalogs.list_statements import RunStatements
+from imaged.catalogs.tables import images
+from imaged.core.list_runs import single_run
+from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
+
+ACTIVE = Condition(Column.STATUS, Operator.EQUAL, "active")
+OWNED = Condition(Column.OWNER, Operator.EQUAL, "p")
+BY_SIZE = (Order(Column.SIZE),)
+
+
+def plan_of(query: ImageQuery, driver: int | None) -> Sequence[str]:
+    """How SQLite reads the first images, if this one of the filters finds them."""
+    run = single_run(query.order, query.conditions, None)
+    assert run is not None
+    statements = RunStatements(query, run, query.limit, "sqlite")
+    term = None if driver is None else statements.terms.filters[driver]
+    engine = create_engine("sqlite://")
+    with engine.connect() as db:
+        images.metadata.create_all(db)
+        compiled = statements.ids((term,)).compile(engine, compile_kwargs={"literal_binds": True})
+        return [
+            row.detail
+            for row in db.execute(
+                text(f"EXPLAIN QUERY PLAN {compiled}".replace("LIMIT ?", "LIMIT -1"))
+            )
+        ]
+
+
+@pytest.mark.parametrize("order", [ImageQuery().order, BY_SIZE], ids=["newest first", "by size"])
+def test_a_rare_tag_is_read_first(order: tuple[Order, ...]) -> None:
+    """And its images by their ids, though there is an index of what is checked."""
+    query = ImageQuery(tags=("t",), conditions=(ACTIVE, OWNED), order=order)
+
+    plan = [line for line in plan_of(query, 0) if line.startswith(("SEARCH", "SCAN"))]
+
+    tags, found = [line for line in plan if "image_tags" in line or "images" in line][:2]
+    assert "image_tags_tag" in tags
+    assert "images" in found
+    assert "id=?" in found
+    assert not any("images_status" in line or "images_owner" in line for line in plan)
+
+
+@pytest.mark.parametrize(
+    ("driver", "index"), [(0, "images_status"), (1, "images_owner"), (None, "images_created")]
+)
+def test_the_chosen_order_is_walked(driver: int | None, index: str) -> None:
+    """Without sorting, whatever other index a filter has."""
+    plan = plan_of(ImageQuery(conditions=(ACTIVE, OWNED)), driver)
+
+    assert any(f"INDEX {index} " in line or line.endswith(f"INDEX {index}") for line in plan)
+    assert not any("TEMP B-TREE" in line for line in plan)
