@@ -36,6 +36,7 @@ from imaged.stores.s3.errors import (
     is_unavailable,
 )
 from imaged.stores.s3.parts import Part, StreamedPart
+from imaged.stores.s3.read_ahead import ReadAheadMemory
 from imaged.stores.s3.settings import S3Settings
 
 MAX_CALL_SECONDS = 600.0  # some stores take minutes to complete an upload, byte by byte
@@ -127,6 +128,7 @@ class S3Client:
         self.settings = settings
         self.errors = S3Errors(store, settings)
         self.supports_conditional_writes = True  # until it says otherwise
+        self.read_ahead = ReadAheadMemory(settings.tuning.read_ahead_bytes)
         self._root = settings.root
         self._retries = replace(
             settings.tuning.pauses, attempts=settings.attempts, retry_for=settings.retry_for

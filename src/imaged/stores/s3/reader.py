@@ -1,8 +1,13 @@
-"""An open blob in a bucket: one streamed answer, requested again if it breaks off.
+"""An open blob in a bucket, read by several ranged requests at once.
 
-While the caller uses what it read, the next bytes are fetched already, ``READ_AHEAD_BYTES`` at
-most. An answer that ends early or breaks off is continued by another one, from the next byte of the
-same object (``If-Match``). Each success resets the attempts.
+A small blob is one request. Of a larger one the first ``FIRST_RANGE_BYTES`` are, and what follows
+is requested in ranges that end exactly, so that no connection is given up in the middle. When half
+of the first range was read, the next range is fetched into memory, and one more at a time for each
+that the caller had to wait for. So a slow client has one range in memory, and a fast one as many
+connections as it can use, ``MAX_RANGES_AHEAD`` at most.
+
+All readers of a store share the memory for ranges ahead (``ReadAheadMemory``). A reader never waits
+for it: it reads from one request at a time instead.
 """
 
 from __future__ import annotations
@@ -10,19 +15,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from imaged.core.errors import StoreError
-from imaged.core.limits import KIB
-from imaged.stores.s3.client import Parameters, S3Client, S3Response
-from imaged.stores.s3.errors import LIBRARY_ERRORS
+from imaged.core.limits import MIB
+from imaged.stores.s3.client import S3Client, S3Response
+from imaged.stores.s3.range_reader import RangeReader
 
-READ_AHEAD_BYTES = 512 * KIB
-PARTIAL_CONTENT = 206
-
-
-class TruncatedBody(ConnectionError):
-    """An answer had fewer bytes than the blob. Retryable, as a lost connection is."""
+FIRST_RANGE_BYTES = 8 * MIB
+AHEAD_RANGE_BYTES = 8 * MIB  # each request costs about a millisecond of a processor
+LONE_RANGE_BYTES = 64 * MIB  # of a reader that gets no memory: it has one request at a time
+MAX_RANGES_AHEAD = 3
 
 
 class S3Reader:
@@ -41,29 +43,29 @@ class S3Reader:
         attempts: int | None = None,
     ) -> None:
         self.size_bytes: int = found["ContentLength"]
-        self._attempts = attempts
         self._client = client
         self._key = key
-        self._etag: str | None = found.get("ETag")
-        self._offset = start  # of the next byte to read
-        self._ahead: deque[bytes | memoryview] = deque()
-        self._ahead_bytes = 0
-        self._fetching: asyncio.Task[None] | None = None
-        self._body: Any = None
+        self._found = found
+        self._attempts = attempts
+        self._read_bytes = 0
+        self._next_start = min(start, self.size_bytes)  # of what no range covers yet
+        self._current = self._range(FIRST_RANGE_BYTES)
+        self._ahead: deque[RangeReader] = deque()
+        self._wanted = 1  # ranges ahead
+        self._lent_bytes = 0
 
     async def read(self, length: int) -> bytes:
         """Return the next ``length`` bytes, fewer at the end of the blob. Raises StoreError."""
-        length = min(length, self.size_bytes - self._offset)
-        if length <= 0:
-            return b""
-        if self._fetching is not None:
-            await asyncio.shield(self._fetching)
-            self._fetching = None
-        await self._fetch(length)
-        data = self._take(length)
-        if self._offset < self.size_bytes:
-            self._fetching = asyncio.create_task(self._fetch(READ_AHEAD_BYTES))
-        return data
+        taken: list[bytes] = []
+        while length > 0:
+            if not self._current.left_bytes and not await self._advance():
+                break
+            data = await self._current.read(min(length, self._current.left_bytes))
+            taken.append(data)
+            self._read_bytes += len(data)
+            length -= len(data)
+            self._fetch_ahead()
+        return taken[0] if len(taken) == 1 else b"".join(taken)
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,71 +76,40 @@ class S3Reader:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Release the connection."""
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.gather(self._fetching, return_exceptions=True)
-        self._drop()
+        """Release all connections and memory."""
+        await asyncio.gather(*[each.close() for each in (self._current, *self._ahead)])
+        self._client.read_ahead.give_back(self._lent_bytes)
+        self._lent_bytes = 0
 
-    def _take(self, length: int) -> bytes:
-        self._offset += length
-        self._ahead_bytes -= length
-        taken: list[bytes | memoryview] = []
-        while length:
-            piece = self._ahead.popleft()
-            if len(piece) > length:
-                self._ahead.appendleft(memoryview(piece)[length:])
-                piece = memoryview(piece)[:length]
-            taken.append(piece)
-            length -= len(piece)
-        return b"".join(taken)
+    async def _advance(self) -> bool:
+        """Go on to the next range; returns whether there is one."""
+        await self._current.close()
+        lent_bytes = self._lent_bytes - len(self._ahead) * AHEAD_RANGE_BYTES
+        self._client.read_ahead.give_back(lent_bytes)  # of the range that was read
+        self._lent_bytes -= lent_bytes
+        if self._ahead:
+            self._current = self._ahead.popleft()
+            change = -1 if all(each.is_fetched for each in (self._current, *self._ahead)) else 1
+            self._wanted = min(max(self._wanted + change, 1), MAX_RANGES_AHEAD)
+            return True
+        self._current = self._range(LONE_RANGE_BYTES)
+        return self._current.left_bytes > 0
 
-    async def _fetch(self, length: int) -> None:
-        """Buffer this many bytes, fewer at the end of the blob."""
-        length = min(length, self.size_bytes - self._offset)
-        attempts = self._client.attempts(self._attempts)
-        while self._ahead_bytes < length:
-            try:
-                data = await self._next(length - self._ahead_bytes)
-            except LIBRARY_ERRORS as error:
-                self._drop()
-                if not attempts.may_retry(error):
-                    raise self._client.errors.translate("get_object", self._key, error) from error
-                await attempts.pause()
-            else:
-                attempts.reset_failures()
-                self._ahead.append(data)
-                self._ahead_bytes += len(data)
+    def _fetch_ahead(self) -> None:
+        """Fetch more ranges, once it is likely that they will be read."""
+        if self._read_bytes < FIRST_RANGE_BYTES // 2:
+            return
+        while (
+            len(self._ahead) < self._wanted
+            and self._next_start < self.size_bytes
+            and self._client.read_ahead.try_take(AHEAD_RANGE_BYTES)
+        ):
+            self._lent_bytes += AHEAD_RANGE_BYTES
+            self._ahead.append(self._range(AHEAD_RANGE_BYTES))
+            self._ahead[-1].prefetch()
 
-    async def _next(self, length: int) -> bytes:
-        if self._body is None:
-            self._body = await self._request(self._offset + self._ahead_bytes)
-        try:
-            data: bytes = await self._body.read(length)
-        except RuntimeError as error:  # the library's error for a closed connection
-            raise TruncatedBody from error
-        if not data:
-            raise TruncatedBody
-        return data
-
-    async def _request(self, start: int) -> Any:
-        wanted: Parameters = {"Range": f"bytes={start}-"} if start else {}
-        if self._etag is not None:
-            wanted["IfMatch"] = self._etag
-        answer = await self._client.call_once("get_object", self._key, **wanted)
-        status = answer["ResponseMetadata"]["HTTPStatusCode"]
-        length = answer.get("ContentLength")
-        if start and status != PARTIAL_CONTENT:
-            answer["Body"].close()
-            why = f"gives all of {self._key} ({status}), instead of the requested range"
-            raise StoreError(self._client.store, why)
-        if length not in {None, self.size_bytes - start}:
-            answer["Body"].close()
-            why = f"gave other bytes of {self._key} than requested, or changed it meanwhile"
-            raise StoreError(self._client.store, why)
-        return answer["Body"]
-
-    def _drop(self) -> None:
-        body, self._body = self._body, None
-        if body is not None:
-            body.close()
+    def _range(self, length: int) -> RangeReader:
+        """The next range, of up to this many bytes."""
+        span = range(self._next_start, min(self._next_start + length, self.size_bytes))
+        self._next_start = span.stop
+        return RangeReader(self._client, self._key, self._found, span, attempts=self._attempts)

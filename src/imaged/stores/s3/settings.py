@@ -38,6 +38,7 @@ class S3Tuning:
     planned_parts: int = MAX_PARTS - MAX_PARTS // 10  # if the size is known, which may be wrong
     growth_divisor: int = 1_250  # a part is at least this fraction of what was sent before
     copy_piece_bytes: int = 256 * MIB  # of a server-side copy
+    read_ahead_bytes: int = 32 * MIB  # fetched before it is asked for, by all readers together
     list_page_size: int = 1000  # names in one answer; S3 allows no more
     pauses: RetryPolicy = PAUSES  # between the attempts of a call
     abort_pauses: RetryPolicy = ABORT_PAUSES  # between the rounds of aborts
