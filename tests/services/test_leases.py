@@ -84,11 +84,24 @@ async def test_a_renewal_that_hangs_is_told(cluster: Cluster) -> None:
 async def test_a_claim_that_came_late_is_not_trusted_for_longer(cluster: Cluster) -> None:
     """Trust counts from when the claim was asked for, not from when the answer came."""
     await cluster.queued(A)
-    modify = nth(cluster.catalog.modify_image, 1, after=pause(SILENCE - ROUND - 1))
+    modify = nth(cluster.catalog.modify_image, 1, after=pause(ROUND - 1))
     node = cluster.node(catalog=override_calls(cluster.catalog, modify_image=modify), beats=False)
     with pytest.raises(ClaimLost):
-        await node.upload(A, send(chunks=50, every=1))
-    assert elapsed() < SILENCE
+        await node.upload(A, send(chunks=100, every=1))
+    assert elapsed() == SILENCE - ROUND
+
+
+@pytest.mark.rule("claims.9")
+async def test_a_claim_that_was_renewed_late_is_not_trusted_for_longer(cluster: Cluster) -> None:
+    """A claim that took a whole round is renewed, and trusted since that was asked for."""
+    await cluster.queued(A)
+    modify = nth(cluster.catalog.modify_image, 1, after=pause(ROUND))
+    renew = nth(cluster.catalog.renew_leases, 1, after=pause(ROUND - 1))
+    changed = override_calls(cluster.catalog, modify_image=modify, renew_leases=renew)
+    node = cluster.node(catalog=changed, beats=False)
+    with pytest.raises(ClaimLost):
+        await node.upload(A, send(chunks=100, every=1))
+    assert elapsed() == SILENCE  # a round for the claim, and then the trust: a round less
 
 
 @pytest.mark.rule("claims.9")

@@ -47,9 +47,9 @@ async def until(
 
 
 def is_listening(port: int) -> bool:
-    """Whether something listens on this port of the loopback."""
+    """Whether something listens on this port of the loopback, and goes on."""
     try:
         with socket.create_connection(("127.0.0.1", port)):
             return True
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # reset: it was just being closed
         return False
