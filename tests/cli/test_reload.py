@@ -36,6 +36,7 @@ VALUES = {
     "images.disk_formats": ("raw",),
     "images.container_formats": ("bare",),
     "uploads.hash_algorithm": "sha256",
+    "downloads.delegate_prefix": "/other/",
     "tasks.limits": (("clone", 1),),
 }
 

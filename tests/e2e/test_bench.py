@@ -22,8 +22,9 @@ MEASURED = {
     "start.start", "start.idle",
     "upload.speed", "upload.cpu", "upload.peak",
     "chunked.speed", "chunked.cpu", "chunked.peak",
+    "hashing.sha256", "hashing.default", "hashing.ratio",
     "crowd.speed", "crowd.cpu", "crowd.peak",
-    "download.speed", "download.cpu",
+    "download.speed", "download.cpu", "unverified.speed", "unverified.cpu",
     "show.p50", "show.many",
     "signed-in.token", "signed-in.keystone", "signed-in.ratio",
     "records.pairs",
@@ -34,8 +35,18 @@ MEASURED = {
     "scrub.images",
 }  # fmt: skip
 NEEDS_A_COMMAND = {"start.start", "start.idle", "scrub.images"}
-NEEDS_AN_ORIGIN = {name for name in MEASURED if name.startswith(("tasks.", "signed-in."))}
-MAY_BE_NOTHING = {"upload.cpu", "chunked.cpu", "crowd.cpu", "download.cpu"}  # so little is sent
+NEEDS_AN_ORIGIN = {
+    name
+    for name in MEASURED
+    if name.startswith(("tasks.", "signed-in.", "hashing.", "unverified."))
+}
+MAY_BE_NOTHING = {
+    "upload.cpu",
+    "chunked.cpu",
+    "crowd.cpu",
+    "download.cpu",
+    "unverified.cpu",
+}  # so little is sent
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -89,7 +100,7 @@ def test_a_result_says_which_bars_are_met(tmp_path: Path) -> None:
     """Against the second endpoint, against the limit, and absolutely; medians count."""
     found = tmp_path / "result.json"
     taken = result(
-        upload__speed={"first": [440.0, 500.0, 1.0], "second": [200.0], "limit": [600.0]},
+        upload__speed={"first": [480.0, 500.0, 1.0], "second": [200.0], "limit": [600.0]},
         show__p50={"first": [0.4]},
         start__start={"first": [0.9], "second": [1.1]},
     )
@@ -98,8 +109,8 @@ def test_a_result_says_which_bars_are_met(tmp_path: Path) -> None:
     shown = shown_by("--read", str(found))
 
     lines = {line.split("│")[1].strip(): line for line in shown.splitlines() if "│" in line}
-    assert "2.2 ×" in lines["upload, Content-Length"]
-    assert "73%" in lines["upload, Content-Length"]
+    assert "2.4 ×" in lines["upload, Content-Length"]
+    assert "80%" in lines["upload, Content-Length"]
     assert "yes, no" in lines["upload, Content-Length"]
     assert "yes" in lines["show, p50"]
     assert "1.22 ×" in lines["start to first answer"]
