@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
+
+
+@contextmanager
+def lean_imports() -> Iterator[None]:
+    """Import in this block what a service needs for good.
+
+    The collector of cycles finds nothing in modules, classes and functions: it is off meanwhile
+    (a twenty-fifth of the time), and afterwards never looks at them again, which would stop the
+    event loop for tens of milliseconds at each full collection. Pydantic looks for no plugins, for
+    which it would read the metadata of each installed package.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    try:
+        import_structlog()
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def import_structlog() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+
+import pytest
 
 from support.command import Workspace
 from support.daemon import clean_environment
@@ -24,8 +27,16 @@ LOADED_LATER = {
     "yarl",
 }
 PROGRAM = """
-import os, signal, sys, threading, time, urllib.request
+import gc, importlib.metadata, os, signal, sys, threading, time, urllib.request
 from imaged.cli import main
+
+found, searches = importlib.metadata.distributions, []
+
+def distributions(**options):
+    searches.append(options)
+    return found(**options)
+
+importlib.metadata.distributions = distributions
 
 port = sys.argv.pop()
 
@@ -36,6 +47,7 @@ def look():
             break
         except OSError:
             time.sleep(0.01)
+    print(len(searches), gc.isenabled(), gc.get_freeze_count())
     print(*sys.modules, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -45,8 +57,11 @@ main()
 """
 
 
-def test_large_libraries_are_loaded_when_they_are_needed(workspace: Workspace) -> None:
-    """Until the first list is answered, none of them is."""
+@pytest.fixture(scope="module")
+def answer(tmp_path_factory: pytest.TempPathFactory) -> Sequence[str]:
+    """What a daemon says of itself when the first list is answered."""
+    workspace = Workspace(tmp_path_factory.mktemp("lean"))
+    workspace.write()
     migrated = workspace.imaged("migrate")
     assert migrated.returncode == 0, migrated.stderr
     port = str(reserve_port())
@@ -61,6 +76,24 @@ def test_large_libraries_are_loaded_when_they_are_needed(workspace: Workspace) -
     )
 
     assert done.returncode == 0, done.stderr
-    loaded = set(done.stdout.split())
+    return done.stdout.splitlines()
+
+
+def test_large_libraries_are_loaded_when_they_are_needed(answer: Sequence[str]) -> None:
+    """Until the first list is answered, none of them is."""
+    loaded = set(answer[1].split())
     assert "imaged.daemon.daemon" in loaded
     assert not loaded & LOADED_LATER
+
+
+def test_installed_packages_are_searched_for_plugins_once(answer: Sequence[str]) -> None:
+    """Each search opens a file of each package; pydantic would search too."""
+    searches, _, _ = answer[0].split()
+    assert searches == "1"
+
+
+def test_the_collector_leaves_imported_objects_alone(answer: Sequence[str]) -> None:
+    """It works, and a full collection does not look at the hundreds of thousands of them."""
+    _, is_enabled, frozen = answer[0].split()
+    assert is_enabled == "True"
+    assert int(frozen) > 100_000

@@ -173,11 +173,11 @@ def tells_failed_start(command: F) -> F:
 
     @wraps(command)
     def run(*arguments: Any, as_json: bool, **options: Any) -> Any:
-        from imaged.lean_imports import import_structlog
+        from imaged.lean_imports import lean_imports
 
-        import_structlog()
-        from imaged.config import ConfigInvalid
-        from imaged.core.errors import ImagedError
+        with lean_imports():
+            from imaged.config import ConfigInvalid
+            from imaged.core.errors import ImagedError
 
         try:
             return command(*arguments, as_json=as_json, **options)

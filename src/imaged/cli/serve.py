@@ -48,19 +48,22 @@ def run_daemon(
     file: Path | None, roles: Sequence[Role] | None = None, *, as_json: bool = False
 ) -> None:
     """Run a daemon until a signal, with these roles or the configured ones."""
-    import faulthandler
+    from imaged.lean_imports import lean_imports
 
-    import anyio
+    with lean_imports():
+        import faulthandler
 
-    from imaged.config import Config, ConfigInvalid, find_sources, load
-    from imaged.core.errors import ImagedError
-    from imaged.daemon.daemon import Daemon
-    from imaged.daemon.preflight import find_file_problems
-    from imaged.daemon.processes.forks import prepare_forks
-    from imaged.daemon.systemd import SystemdNotifier
-    from imaged.process import tune_malloc
-    from imaged.server.listeners import ActivatedSockets
-    from imaged.telemetry import configure_log
+        import anyio
+
+        from imaged.config import Config, ConfigInvalid, find_sources, load
+        from imaged.core.errors import ImagedError
+        from imaged.daemon.daemon import Daemon
+        from imaged.daemon.preflight import find_file_problems
+        from imaged.daemon.processes.forks import prepare_forks
+        from imaged.daemon.systemd import SystemdNotifier
+        from imaged.process import tune_malloc
+        from imaged.server.listeners import ActivatedSockets
+        from imaged.telemetry import configure_log
 
     def read_config() -> Config:
         config = load(file).with_json_log() if as_json else load(file)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 from imaged.config import Config
@@ -56,7 +57,7 @@ class TaskTypeRefused(ImagedError):
 def build_registry(resources: TaskResources) -> TaskTypeRegistry:
     """Build the registry of all task types. Raises TaskTypeRefused."""
     types = {kind.facts.name: kind for kind in _builtin_task_types(resources)}
-    for point in sorted(entry_points(group=TASK_TYPE_GROUP), key=lambda point: point.name):
+    for point in _installed(TASK_TYPE_GROUP):
         kind: TaskType[Any] = _load(point, TaskTypeRefused, resources)
         if kind.facts.name in types:
             raise TaskTypeRefused(point.name, f"there is a type {kind.facts.name!r} already")
@@ -157,10 +158,18 @@ class ImportCheckRefused(ImagedError):
 
 def load_import_checks() -> Sequence[ImportCheck]:
     """Return all installed checks, sorted by name. Raises ImportCheckRefused."""
-    return [
-        _load(point, ImportCheckRefused)
-        for point in sorted(entry_points(group=IMPORT_CHECK_GROUP), key=lambda one: one.name)
-    ]
+    return [_load(point, ImportCheckRefused) for point in _installed(IMPORT_CHECK_GROUP)]
+
+
+def _installed(group: str) -> Sequence[EntryPoint]:
+    return sorted(_read_installed()[group], key=lambda point: point.name)
+
+
+@cache
+def _read_installed() -> Mapping[str, EntryPoints]:
+    """Read the groups of imaged, once: this opens files of each installed package."""
+    found = entry_points()
+    return {group: found.select(group=group) for group in (TASK_TYPE_GROUP, IMPORT_CHECK_GROUP)}
 
 
 def _load(point: EntryPoint, refused: Callable[[str, str], ImagedError], *arguments: object) -> Any:
