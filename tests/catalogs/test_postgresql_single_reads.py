@@ -65,11 +65,12 @@ async def test_a_page_is_one_statement(catalog: SqlCatalog, caller: Caller | Non
 
     with told(catalog) as sent:
         page = await catalog.list_page(query, MIB)
-        further = await catalog.list_page(ImageQuery(order=query.order, after=first), MIB)
+        further = await catalog.list_page(replace(query, after=first), MIB)
+        behind_id = await catalog.list_page(replace(query, after_id="i"), MIB)
 
-    assert sent == ["SELECT", "SELECT"]
+    assert sent == ["SELECT", "SELECT", "SELECT"]
     assert page.images == [first, second]
-    assert further.images == [second]
+    assert further.images == behind_id.images == [second]
 
 
 async def test_counting_is_one_statement_more(catalog: SqlCatalog) -> None:

@@ -93,6 +93,8 @@ def conditions(draw: st.DrawFn, there: list[Image]) -> Condition:
 def queries(draw: st.DrawFn, there: list[Image]) -> ImageQuery:
     """Any page of any list."""
     columns = draw(st.lists(st.sampled_from(SORTABLE), min_size=1, max_size=3, unique=True))
+    after = draw(st.none() | st.sampled_from(there)) if there else None
+    after_id = None if after is None or draw(st.booleans()) else after.id
     return ImageQuery(
         caller=draw(callers),
         conditions=tuple(draw(st.lists(conditions(there), max_size=2))),
@@ -102,7 +104,8 @@ def queries(draw: st.DrawFn, there: list[Image]) -> ImageQuery:
         tags=tuple(draw(st.sets(tags, max_size=3))),
         properties=tuple(draw(properties).items()),
         order=tuple(Order(column, descending=draw(st.booleans())) for column in columns),
-        after=draw(st.none() | st.sampled_from(there)) if there else None,
+        after=after if after_id is None else None,
+        after_id=after_id,
         limit=draw(st.integers(0, 5)),
     )
 
@@ -242,6 +245,23 @@ class ListsContract:
         query = ImageQuery(order=(Order(Column.NAME),), after=Image(id="x", owner="b", name="a!"))
 
         assert [image.id for image in await list_images(catalog, query)] == ["b", "c"]
+
+    @pytest.mark.parametrize("keys", [(Column.CREATED_AT,), (Column.SIZE, Column.NAME)])
+    async def test_a_page_after_an_id(self, catalog: Catalog, keys: tuple[Column, ...]) -> None:
+        """It begins behind that image, and is empty if the caller may not see it."""
+        for name, owner in (("a", "a"), ("b", "b"), ("c", "a"), ("d", "a")):
+            await catalog.add_image(Image(id=name, owner=owner))
+        order = tuple(Order(key) for key in keys)
+        query = ImageQuery(caller=Caller("u", "a", frozenset({"member"})), order=order)
+
+        pages = {
+            marker: [
+                image.id for image in await list_images(catalog, replace(query, after_id=marker))
+            ]
+            for marker in ("a", "b", "c", "d", "x")
+        }
+
+        assert pages == {"a": ["c", "d"], "b": [], "c": ["d"], "d": [], "x": []}
 
     async def test_numbers_beyond_any_column(self, catalog: Catalog) -> None:
         """A query may have a number of any size."""

@@ -28,6 +28,8 @@ LISTS = {
     "oldest first": (ImageQuery(order=(Order(Column.CREATED_AT),)), "images_created"),
     "admin": (ImageQuery(caller=ADMIN), "images_created"),
     "admin, next page": (ImageQuery(caller=ADMIN, after=LAST), "images_created"),
+    "admin, behind an id": (ImageQuery(caller=ADMIN, after_id="image7"), "images_created"),
+    "member, behind an id": (ImageQuery(caller=MEMBER, after_id="image7"), "images_owner"),
     "member": (ImageQuery(caller=MEMBER), "images_owner"),
     "member, next page": (ImageQuery(caller=MEMBER, after=LAST), "images_owner"),
     "member, public": (ImageQuery(caller=MEMBER), "images_visibility"),

@@ -14,6 +14,7 @@ from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.list_runs import (
     FirstOf,
+    Marked,
     Run,
     Segment,
     read_page,
@@ -83,7 +84,7 @@ def first_of(images: Sequence[Image], conditions: tuple[Condition, ...]) -> Firs
         ]
         found.sort(key=place, reverse=run.key.descending)
         if run.start is not None:
-            start = [sort_key(value) for value in run.start]
+            start = [sort_key(value) for value in run.start if not isinstance(value, Marked)]
             sign = -1 if run.key.descending else 1
             found = [
                 image

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -26,7 +25,7 @@ from imaged.api.resource import Links, caller_of, image_id_of, request_id_of, st
 from imaged.api.serialize import history_json, image_etag, image_json, image_path
 from imaged.core.access import Caller
 from imaged.core.edits import Action, Operation
-from imaged.core.errors import InvalidRequest, ReadOnlyAttribute
+from imaged.core.errors import ImageNotFound, InvalidRequest, ReadOnlyAttribute
 from imaged.core.image import Image
 from imaged.core.precondition import Precondition
 from imaged.services.images import Images
@@ -89,11 +88,13 @@ class ImageRecords:
         """Answer 200 with a page of images and the address of the next page."""
         caller = caller_of(request)
         listing = read_listing(caller, request.query_params)
-        after = await listing.marked(partial(self.images.show, caller))
         limit = listing.query.limit
         # One image more than requested tells whether another page follows.
-        wanted = replace(listing.query, after=after, limit=limit + 1)
-        found = await self.images.list(wanted)
+        wanted = replace(listing.query, after_id=listing.marker_id(), limit=limit + 1)
+        try:
+            found = await self.images.list(wanted)
+        except ImageNotFound as error:
+            raise listing.unknown_marker() from error
         shown = [image_json(image, caller) for image in found.images[:limit]]
         is_last = not limit or (not found.is_cut and len(found.images) <= limit)
         return json_response(listing.page(shown, is_last=is_last))

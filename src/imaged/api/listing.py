@@ -16,7 +16,7 @@ from imaged.api.filters import read_conditions, read_flag, read_number
 from imaged.api.resource import is_uuid
 from imaged.core.access import Caller
 from imaged.core.attributes import is_printable
-from imaged.core.errors import ImageNotFound, InvalidQuery, TaskNotFound
+from imaged.core.errors import InvalidQuery, TaskNotFound
 from imaged.core.image import Visibility
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS
 from imaged.core.member import MemberStatus
@@ -52,21 +52,28 @@ class Listing(Generic[QueryT]):
     """A requested list. The id of a page's last item marks the next page."""
 
     collection: str  # what is listed, in the plural
-    query: QueryT  # without ``after``: the marker is looked up first
+    query: QueryT  # without the marker
     marker: str | None
     parameters: Sequence[tuple[str, str]]
 
     async def marked(self, show: Callable[[str], Awaitable[ItemT]]) -> ItemT | None:
         """The item that the marker names; None without a marker. Raises InvalidQuery."""
-        if self.marker is None:
-            return None
+        marker = self.marker_id()
         try:
-            if is_uuid(self.marker):
-                return await show(self.marker.lower())
-        except (ImageNotFound, TaskNotFound):
-            pass
+            return None if marker is None else await show(marker)
+        except TaskNotFound as error:
+            raise self.unknown_marker() from error
+
+    def marker_id(self) -> str | None:
+        """The id of the last item of the previous page. Raises InvalidQuery."""
+        if self.marker is not None and not is_uuid(self.marker):
+            raise self.unknown_marker()
+        return None if self.marker is None else self.marker.lower()
+
+    def unknown_marker(self) -> InvalidQuery:
+        """Why there is no page behind the marker."""
         kind = self.collection.removesuffix("s")
-        raise InvalidQuery("marker", f"names no {kind} that you can see")
+        return InvalidQuery("marker", f"names no {kind} that you can see")
 
     def page(self, items: Sequence[Mapping[str, object]], *, is_last: bool) -> dict[str, object]:
         """The answer with the items of one page, which has no items if the limit is 0."""

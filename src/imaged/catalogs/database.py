@@ -76,7 +76,8 @@ class Database(Protocol):
         is_single: bool = False,
     ) -> T:
         """Run one that reads a page of a list. Few run at once, and each has a budget of the
-        database's time, so that renewals of leases never wait for them.
+        database's time, so that renewals of leases never wait for them: of a processor where it
+        can be told, else by the clock.
 
         ``is_short``: it converts a few rows, and may be run twice. ``is_single``: it reads with one
         statement, besides those that count. Raises ListBudgetSpent; ListTooSlow if it was not begun

@@ -13,7 +13,7 @@ row beyond the limit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache, lru_cache, partial
 from typing import Any
 
@@ -36,14 +36,24 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from imaged.catalogs import image_rows
 from imaged.catalogs.dialects import SQLITE, is_any_of
 from imaged.catalogs.image_places import with_places
+from imaged.catalogs.list_marker import MARKER_ID
 from imaged.catalogs.list_samples import ListSamples
-from imaged.catalogs.list_shapes import ListShape, shape_of
+from imaged.catalogs.list_shapes import ListShape, is_bounded, shape_of
 from imaged.catalogs.list_statements import Drivers, RunStatements, in_order
 from imaged.catalogs.prepared import AnySelect, PreparedSelect
 from imaged.catalogs.tables import images
+from imaged.core.errors import ImageNotFound
 from imaged.core.list_plan import conditions_of_order
-from imaged.core.list_runs import Run, read_page, single_run
-from imaged.core.query import LISTED_BASE_BYTES, ImagePage, ImageQuery, Order, Value, total_order
+from imaged.core.list_runs import Run, marked_run, read_page, single_run
+from imaged.core.query import (
+    LISTED_BASE_BYTES,
+    ImagePage,
+    ImageQuery,
+    Order,
+    Value,
+    behind_marker,
+    total_order,
+)
 
 CACHED_SHAPES = 128  # of lists; each has at most a few statements
 MIN_ROWS = 2  # rows that are always read
@@ -52,9 +62,12 @@ LISTED_BYTES = image_rows.WIDTH  # the column behind those of ``READ``
 
 def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
     """Read the beginning of the page up to this many bytes, and at least one image."""
-    conditions = conditions_of_order(query)
-    run = single_run(query.order, conditions, query.after)
+    run = _whole_run(query)
+    if run is None and query.after_id is not None:
+        behind = _behind_marker(db, query)
+        return ImagePage([]) if behind is None else list_page(db, behind, max_bytes)
     if run is None:
+        conditions = conditions_of_order(query)
         first = partial(_first_of_run, db, query)
         ids = read_page(query.order, conditions, query.after, query.limit, first)
         page = _page_of_these(query.order, db.dialect.name)
@@ -68,7 +81,22 @@ def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
 
 def is_single(query: ImageQuery) -> bool:
     """Whether a page is read by one statement, besides those that count."""
-    return single_run(query.order, conditions_of_order(query), query.after) is not None
+    return _whole_run(query) is not None
+
+
+def _whole_run(query: ImageQuery) -> Run | None:
+    """The run that is the whole list; None if it takes several, or its marker has to be read."""
+    conditions = conditions_of_order(query)
+    if query.after_id is None:
+        return single_run(query.order, conditions, query.after)
+    run = marked_run(query.order, conditions)
+    return None if run is None or is_bounded(run, query) else run
+
+
+def _behind_marker(db: Connection, query: ImageQuery) -> ImageQuery | None:
+    with suppress(ImageNotFound):
+        return behind_marker(query, image_rows.read(db, str(query.after_id)))
+    return None
 
 
 class ListStatements:
@@ -114,10 +142,11 @@ def statements_of(
     Clients request lists of the same shapes again and again, and building and compiling statements
     takes longer than executing them; so these are cached.
     """
+    marker = {} if query.after_id is None else {MARKER_ID: query.after_id}
     shape = shape_of(query, run)
     if shape is None:
-        return ListStatements(query, run, dialect), {}
-    return _cached(shape[0], dialect), shape[1]
+        return ListStatements(query, run, dialect), marker
+    return _cached(shape[0], dialect), {**shape[1], **marker}
 
 
 @lru_cache(maxsize=CACHED_SHAPES)

@@ -14,7 +14,7 @@ from typing import Any, cast
 from imaged.catalogs.list_terms import PREFIX_LENGTH, Slot, storable
 from imaged.core.access import Caller
 from imaged.core.list_plan import implied_by_times
-from imaged.core.list_runs import Run
+from imaged.core.list_runs import Marked, Run
 from imaged.core.query import Column, Condition, ImageQuery, Operator, Value
 
 MAX_CONDITIONS = 8  # filters: with more, a list is too rare for its statements to be kept
@@ -45,12 +45,13 @@ def shape_of(query: ImageQuery, run: Run) -> tuple[ListShape, Mapping[str, Any]]
     count = len(query.conditions) + len(query.tags) + len(query.properties)
     if count > MAX_CONDITIONS or not all(map(_has_few_choices, query.conditions)):
         return None
-    if run.start is not None and _is_bounded(run, query):
+    if run.start is not None and is_bounded(run, query):
         return None  # the bound and the place where the page begins are compared
     values = _Values()
     shaped = replace(
         query,
         after=None,
+        after_id=None,
         caller=_shaped_caller(query, values),
         conditions=tuple(_shaped_condition(one, values) for one in query.conditions),
         tags=tuple(values.slot_for(tag) for tag in sorted(set(query.tags))),
@@ -66,7 +67,8 @@ def shape_of(query: ImageQuery, run: Run) -> tuple[ListShape, Mapping[str, Any]]
         for name, value in run.equal
     )
     start = run.start and tuple(
-        None if value is None else values.slot_for(storable(value)) for value in run.start
+        value if value is None or isinstance(value, Marked) else values.slot_for(storable(value))
+        for value in run.start
     )
     return ListShape(shaped, Run(run.key, equal, start)), values.given
 
@@ -92,7 +94,8 @@ def _has_few_choices(condition: Condition) -> bool:
     return condition.column in FEW_VALUES and len(condition.value) <= MAX_CHOICES
 
 
-def _is_bounded(run: Run, query: ImageQuery) -> bool:
+def is_bounded(run: Run, query: ImageQuery) -> bool:
+    """Whether conditions say where the run begins or ends."""
     key = run.key.column
     implied = implied_by_times(key, query.conditions)
     return bool(implied) or any(one.column is key for one in query.conditions)

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, TextClause, UnaryExpression, or_, select, union
 
 from imaged.catalogs.list_expressions import join_beginning_with, row_of, unindexed
+from imaged.catalogs.list_marker import marked_value
 from imaged.catalogs.list_terms import (
     REDATED,
     Clause,
@@ -32,7 +33,7 @@ from imaged.core.list_plan import (
     implied_by_times,
     possible_statuses,
 )
-from imaged.core.list_runs import Run, Segment, segments, without_implied
+from imaged.core.list_runs import Marked, Run, Segment, segments, without_implied
 from imaged.core.query import OF_CONTENT, Column, Condition, ImageQuery, Operator
 
 Columns = Mapping[Column, ColumnElement[Any]]
@@ -51,6 +52,7 @@ class RunStatements:
         self, query: ImageQuery, run: Run, limit: int, dialect: str, *, redated: bool = False
     ) -> None:
         self.dialect, self.limit = dialect, limit
+        self._caller = query.caller
         self.terms = ListTerms(query, run, dialect)
         self._redated: RunStatements | None = None
         conditions = list(self.terms.of_key)
@@ -129,7 +131,12 @@ class RunStatements:
             found.append(key.is_not(None) if segment.has_value else key.is_(None))
         if segment.behind:
             pairs = zip(segment.columns, segment.behind, strict=True)
-            its = row_of(column_literal(name, value) for name, value in pairs)
+            its = row_of(
+                marked_value(name, self._caller)
+                if isinstance(value, Marked)
+                else column_literal(name, value)
+                for name, value in pairs
+            )
             mine = row_of(columns[name] for name in segment.columns)
             found.append(mine < its if self.run.key.descending else mine > its)
         return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from imaged.core.image import Image
 from imaged.core.query import (
@@ -27,6 +28,12 @@ from imaged.core.query import (
 NULLABLE = frozenset({Column.NAME, Column.DISK_FORMAT, Column.CONTAINER_FORMAT, Column.SIZE})
 
 
+class Marked(Enum):
+    """Stands for a value of the image behind which a page begins, if only its id is known."""
+
+    VALUE = "value"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Images in the order of one column, and of ``ties`` where it is equal."""
@@ -34,7 +41,7 @@ class Run:
     key: Order
     equal: tuple[tuple[Column, Value], ...] = ()  # of all images of the run
     #: The values of ``columns`` behind which it begins; only the first one: behind all equal ones.
-    start: tuple[Value, ...] | None = None
+    start: tuple[Value | Marked, ...] | None = None
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -48,7 +55,7 @@ class Segment:
 
     has_value: bool | None = None  # None: not decided, and need not be
     columns: tuple[Column, ...] = ()
-    behind: tuple[Value, ...] = ()  # the values of these columns behind which it begins
+    behind: tuple[Value | Marked, ...] = ()  # the values of these columns behind which it begins
 
 
 #: The first images of a run, at most so many: the id of each, and its value of the key.
@@ -63,6 +70,18 @@ def single_run(
     if not _is_plain(order) or _choices(order[0], conditions) is not None:
         return None
     return Run(order[0], start=None if after is None else _keys(after, order[0]))
+
+
+def marked_run(order: Sequence[Order], conditions: Sequence[Condition]) -> Run | None:
+    """The run behind an image of which only the id is known; None if its values decide how the
+    list is read, because the column may have none or is compared.
+    """
+    run = single_run(order, conditions, None)
+    if run is None or run.key.column in NULLABLE:
+        return None
+    if any(condition.column is run.key.column for condition in conditions):
+        return None
+    return Run(run.key, start=(Marked.VALUE,) * len(run.columns))
 
 
 def read_page(
@@ -117,6 +136,7 @@ def without_implied(run: Run, conditions: Sequence[Condition]) -> tuple[Run, Seq
             condition.operator not in {strict, inclusive}
             or value is None
             or isinstance(value, tuple)
+            or isinstance(start, Marked)
         ):
             kept.append(condition)
         elif _follows(run.key, value, start) or (value == start and condition.operator is strict):

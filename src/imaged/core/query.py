@@ -133,6 +133,8 @@ class ImageQuery:
     properties: tuple[tuple[str, str], ...] = ()  # the image must have all of them
     order: tuple[Order, ...] = NEWEST_FIRST
     after: Image | None = None  # the last image of the previous page
+    #: Or its id: the page is empty unless the image exists and ``is_plain_marker``.
+    after_id: str | None = None
     limit: int = 25
 
 
@@ -208,8 +210,31 @@ def _place(image: Image, column: Column) -> tuple[bool, Any]:
     return sort_key(column_value(image, column))
 
 
+def is_plain_marker(image: Image, caller: Caller | None) -> bool:
+    """Whether a page may begin behind the image by its id alone: the caller sees it, whatever
+    members it has.
+    """
+    if caller is None:
+        return True
+    if image.draft or image.status in GONE:
+        return False
+    is_open = image.visibility in {Visibility.PUBLIC, Visibility.COMMUNITY}
+    return caller.is_admin or is_open or image.owner == caller.project != ""
+
+
+def behind_marker(query: ImageQuery, image: Image | None) -> ImageQuery | None:
+    """The query with the image that its ``after_id`` names; None if the page is empty."""
+    if image is None or not is_plain_marker(image, query.caller):
+        return None
+    return replace(query, after=image, after_id=None)
+
+
 def page_of_images(images: Sequence[Image], query: ImageQuery) -> list[Image]:
     """The requested page of these images, without their members."""
+    if query.after_id is not None:
+        named = next((image for image in images if image.id == query.after_id), None)
+        behind = behind_marker(query, named)
+        return [] if behind is None else page_of_images(images, behind)
     found = [image for image in images if matches(image, query)]
     order = total_order(query.order)
     for key in reversed(order):

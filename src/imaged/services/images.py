@@ -89,14 +89,20 @@ class Images:
 
     async def list(self, query: ImageQuery) -> ImagePage:
         """Return a page of the images that the query's caller may see, at most
-        ``max_page_bytes``. Raises NotPermitted.
+        ``max_page_bytes``. Raises NotPermitted; ImageNotFound if the caller sees no image with the
+        id ``after_id``.
         """
         caller = query.caller
-        if caller is not None:
-            require_list(caller)
-            if not sees_all_found(caller):
-                return await self._list_permitted(caller, query)
-        return await self.catalog.list_page(query, self.limits.max_page_bytes)
+        if caller is None:
+            return await self.catalog.list_page(query, self.limits.max_page_bytes)
+        require_list(caller)
+        if not sees_all_found(caller):
+            return await self._list_permitted(caller, await self._behind(caller, query))
+        page = await self.catalog.list_page(query, self.limits.max_page_bytes)
+        if page.images or query.after_id is None:
+            return page
+        behind = await self._behind(caller, query)
+        return await self.catalog.list_page(behind, self.limits.max_page_bytes)
 
     async def patch(
         self,
@@ -169,6 +175,13 @@ class Images:
             for image in images:
                 yield image
             query = replace(first, after=images[-1])
+
+    async def _behind(self, caller: Caller, query: ImageQuery) -> ImageQuery:
+        """The query with the image behind which it begins. Raises ImageNotFound."""
+        if query.after_id is None:
+            return query
+        after = await self.show(caller, query.after_id)
+        return replace(query, after=after, after_id=None)
 
     async def _list_permitted(self, caller: Caller, query: ImageQuery) -> ImagePage:
         """A page for a caller whose rule the catalog does not know: it is asked for each image, and

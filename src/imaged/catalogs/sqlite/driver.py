@@ -42,7 +42,7 @@ from imaged.catalogs.sqlite.engine import (
     make_engine,
     run_transaction,
     shorten_log,
-    with_deadline,
+    with_budget,
     with_small_cache,
     write_ahead_log_bytes,
 )
@@ -128,7 +128,7 @@ class SqliteDatabase:
             with suppress(MustWait):
                 return self.loop_lister.read(transaction)
         seconds = budget.total_seconds()
-        limited = with_deadline(transaction, seconds)
+        limited = with_budget(transaction, seconds)
         with list_timeout(self.settings.list_wait_seconds + seconds):
             try:
                 return await self._run(self.listers, self._listing, limited)

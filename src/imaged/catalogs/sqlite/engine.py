@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,8 @@ BUSY_PAUSE_SECONDS = 0.005  # for errors that bypass SQLite's own busy timeout
 PAGES, FEW_PAGES = -2000, 10  # pages in memory before some are written: SQLite's default, and fewer
 LIST_PAGES = -16_000  # the same, in KiB, where lists look through thousands of images
 LONG_LOG_BYTES = 64 * MIB  # the write-ahead log; SQLite's own checkpoints keep it at 4
-DEADLINE_CHECK_STEPS = 10_000  # of SQLite's virtual machine: about a thousand per second
+BUDGET_CHECK_STEPS = 10_000  # of SQLite's virtual machine: about a thousand per second
+MOST_WAITED = 10  # times its budget that a list may take by the clock: for a disk, or a processor
 
 SQLITE_MESSAGES = {
     sqlite3.SQLITE_FULL: "has no room: its disk is full",
@@ -127,16 +128,25 @@ def shorten_log(engine: Engine, path: Path) -> None:
         connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def with_deadline(work: Transaction[T], seconds: float) -> Transaction[T]:
-    """The transaction with a deadline: TimeoutError interrupts its statements.
+def with_budget(
+    work: Transaction[T],
+    seconds: float,
+    processor_time: Callable[[], float] = time.thread_time,
+    clock: Callable[[], float] = time.monotonic,
+) -> Transaction[T]:
+    """The transaction with a budget of its thread's processor time: TimeoutError interrupts its
+    statements when that is spent, or ``MOST_WAITED`` times as much by the clock.
 
-    The time starts when it begins.
+    By the clock alone, a busy machine would refuse what costs little. The time starts when the
+    transaction begins.
     """
 
     def run(db: Connection) -> T:
-        deadline = time.monotonic() + seconds
+        end, latest = processor_time() + seconds, clock() + MOST_WAITED * seconds
         raw: Any = db.connection.dbapi_connection
-        raw.set_progress_handler(lambda: time.monotonic() > deadline, DEADLINE_CHECK_STEPS)
+        raw.set_progress_handler(
+            lambda: processor_time() > end or clock() > latest, BUDGET_CHECK_STEPS
+        )
         try:
             return work(db)
         except (DBAPIError, sqlite3.Error) as error:
@@ -145,7 +155,7 @@ def with_deadline(work: Transaction[T], seconds: float) -> Transaction[T]:
                 raise
             raise TimeoutError from error
         finally:
-            raw.set_progress_handler(None, DEADLINE_CHECK_STEPS)
+            raw.set_progress_handler(None, BUDGET_CHECK_STEPS)
 
     return run
 
