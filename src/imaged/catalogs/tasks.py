@@ -34,9 +34,10 @@ from imaged.core.errors import ImageNotFound
 from imaged.core.history import Actor
 from imaged.core.image import Image
 from imaged.core.notification import WantedEvents, task_notifications, task_removed
-from imaged.core.query import TaskQuery, task_sort_key
+from imaged.core.query import TaskQuery
 from imaged.core.quota import LimitsOf
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
+from imaged.core.task_pages import task_sort_key
 from imaged.core.uploading import change_task
 
 _MOST = bindparam("most", type_=Integer)

@@ -1,7 +1,7 @@
 """Queries for lists of images and of tasks: the caller, the conditions, the order and the start.
 
-``matches`` and ``page_of_images``, ``matches_task`` and ``page_of_tasks`` define in plain Python
-what the statements of every catalog must return.
+``matches`` and ``page_of_images``, and those of ``task_pages.py``, define in plain Python what the
+statements of every catalog must return.
 
 An order is total: the creation time and then the id break ties, in the direction of the last key.
 A value that is not set sorts before all others.
@@ -22,7 +22,6 @@ from imaged.core.lifecycle import GONE
 from imaged.core.limits import size_of_properties
 from imaged.core.member import MemberStatus
 from imaged.core.task import Task, TaskStatus
-from imaged.core.task_access import may_see_task
 
 LISTED_BASE_BYTES = 1024  # of an image in a list without tags and properties, at most
 
@@ -261,34 +260,6 @@ def page_within(images: Iterable[Image], max_bytes: int) -> ImagePage:
             return ImagePage(taken, is_cut=True)
         taken.append(image)
     return ImagePage(taken)
-
-
-def matches_task(task: Task, query: TaskQuery) -> bool:
-    """Whether the task belongs in the list, on whatever page."""
-    return (
-        (query.caller is None or may_see_task(query.caller, task))
-        and query.type in {None, task.type}
-        and query.status in {None, task.status}
-        and query.owner in {None, task.owner}
-        and query.image_id in {None, task.image_id, task.writes}
-    )
-
-
-def task_sort_key(task: Task, column: TaskColumn) -> tuple[str | datetime, str]:
-    """The position of the task in an ascending order."""
-    value: str | datetime = getattr(task, column)
-    return value, task.id
-
-
-def page_of_tasks(tasks: Sequence[Task], query: TaskQuery) -> list[Task]:
-    """The requested page of these tasks."""
-    found = [task for task in tasks if matches_task(task, query)]
-    found.sort(key=lambda task: task_sort_key(task, query.sort_by), reverse=query.descending)
-    if query.after is not None:
-        last = task_sort_key(query.after, query.sort_by)
-        keys = ((task, task_sort_key(task, query.sort_by)) for task in found)
-        found = [task for task, key in keys if key != last and (key < last) == query.descending]
-    return found[: query.limit]
 
 
 def _is_listed(image: Image, query: ImageQuery) -> bool:

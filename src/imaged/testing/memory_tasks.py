@@ -14,9 +14,9 @@ from imaged.core.errors import TaskNotFound
 from imaged.core.notification import task_notifications, task_removed
 from imaged.core.query import (
     TaskQuery,
-    page_of_tasks,
 )
 from imaged.core.task import Progress, Task, TaskChange, TaskStatus, require_final
+from imaged.core.task_pages import page_of_tasks
 from imaged.core.uploading import change_task
 from imaged.ports.image_catalog import HeldClaim
 from imaged.testing.memory_images import MemoryImages
