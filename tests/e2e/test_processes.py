@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,24 @@ QUEUED_SECONDS = 1
 #: Far below the lease, after which the work of a silent process would be taken back anyway.
 AT_ONCE_SECONDS = 10
 LEASE: dict[str, object] = {"lease": "20s", "renew_every": "2s"}
+
+#: Runs imaged, and writes down what each of its processes loads. The file is opened each time: the
+#: process that forks the others closes all descriptors.
+LOGS_IMPORTS = """
+import os, sys
+
+def note(event, arguments):
+    if event == "import":
+        log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(log, f"{os.getpid()} {arguments[0]}\\n".encode())
+        os.close(log)
+
+path = sys.argv.pop(1)
+sys.addaudithook(note)
+sys.argv[0] = "imaged"
+from imaged.cli import main
+main()
+"""
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
 
@@ -224,6 +243,27 @@ async def test_a_process_that_hangs_is_replaced(daemon: Daemon) -> None:
         await daemon.until_told("process.started", 3)
         assert daemon.told("process.ended")[0]["exit_code"] == -signal.SIGABRT
         assert "Fatal Python error: Aborted" in daemon.log_text()
+        assert await daemon.end() == 0
+    finally:
+        await daemon.end(signal.SIGKILL)
+
+
+async def test_libraries_are_loaded_before_the_fork(backend: Backend, tmp_path: Path) -> None:
+    """Once, in memory that is shared: the processes that answer load none of their own."""
+    log = tmp_path / "imports"
+    program = (sys.executable, "-c", LOGS_IMPORTS, str(log))
+    settings: dict[str, dict[str, object]] = {"api": {"processes": 2}, "claims": LEASE}
+    daemon = Daemon(tmp_path, settings, on=backend, program=program)
+    try:
+        await daemon.start()
+        pids = {str(pid) for pid in answering(daemon)}
+        async with Client(daemon.url) as client:
+            uploads = [upload_of(client, 1024) for _ in range(8)]
+            assert set(await asyncio.gather(*uploads)) == {204}
+            assert len(await client.list_all()) == len(uploads)
+        imports = [line.split() for line in log.read_text().splitlines()]
+        loaded = {name.partition(".")[0] for pid, name in imports if pid in pids}
+        assert loaded <= sys.stdlib_module_names
         assert await daemon.end() == 0
     finally:
         await daemon.end(signal.SIGKILL)

@@ -87,10 +87,10 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sys.stdout.flush()
         sys.stderr.flush()
-        gc.collect()
-        gc.freeze()  # the collector leaves these objects alone, so that their memory stays shared
+        _freeze_objects()
         if os.fork() == 0:
             load_modules()
+            _freeze_objects()
             _run_and_exit(lambda: _Forker(theirs, child_main).run())
         theirs.close()
         ours.setblocking(False)  # noqa: FBT003 - socket's API
@@ -254,6 +254,12 @@ def ignore_signal(number: int, frame: object) -> None:
     """Ignore a signal that a terminal or systemd sends to all processes: the daemon handles it and
     instructs its children. With SIG_IGN instead, child processes would inherit the setting.
     """
+
+
+def _freeze_objects() -> None:
+    """Let the collector leave the objects of now alone, so that their memory stays shared."""
+    gc.collect()
+    gc.freeze()
 
 
 def _run_and_exit(run: Callable[[], int]) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from imaged.config import Config
 from imaged.daemon.processes import answering_process
 from imaged.daemon.processes.fork_server import ForkServer
+from imaged.daemon.processes.shared_modules import load, modules_of_all, modules_of_answers
 from imaged.server.connection_counts import SharedCounts
 
 
@@ -24,11 +25,9 @@ def prepare_forks(config: Config) -> Forks | None:
     processes = config.answering_processes
     if processes < 2:  # noqa: PLR2004 - several
         return None
+    load(modules_of_all(config))
     counts = SharedCounts(processes)
-    server = ForkServer.start(partial(answering_process.main, counts), _load_for_uploads)
+    server = ForkServer.start(
+        partial(answering_process.main, counts), partial(load, modules_of_answers(config))
+    )
     return Forks(server, counts)
-
-
-def _load_for_uploads() -> None:
-    """Load once what the first upload would load in each process."""
-    import imaged.inspectors.oslo_inspector  # noqa: F401 - for their memory
