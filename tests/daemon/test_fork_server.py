@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from imaged.daemon.processes.fork_server import ForkServer
+from support import slot_program
 from support.forking_program import EXIT_CODE
 from support.waiting import wait_until
 
@@ -37,6 +38,15 @@ def test_forked_processes_are_clean() -> None:
     assert one["waits for children"]
     assert found["exit_codes"] == [EXIT_CODE, -signal.SIGKILL]
     assert done.stderr == b""
+
+
+def test_a_process_that_is_forked_during_a_drain_drains() -> None:
+    """It was not there when the others were instructed; the daemon would wait for it forever."""
+    program = [sys.executable, "-m", "support.slot_program"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    done = subprocess.run(program, env=environment, capture_output=True, check=True, timeout=40)
+
+    assert done.stdout.splitlines()[-1] == f"[{slot_program.EXIT_CODE}]".encode()
 
 
 def test_it_is_not_forked_beside_threads() -> None:

@@ -21,8 +21,10 @@ from support.backdoor import bytes_are_those_of
 from support.backend import Backend
 from support.client import Client
 from support.daemon import Daemon, descendants_of
+from support.imaged_process import IMAGED
 from support.metrics_socket import figures, metrics_settings
 from support.processes import answering, forking, totals_of
+from support.service_manager import listening_service_manager
 from support.task_client import TaskClient
 from support.waiting import until
 
@@ -231,21 +233,31 @@ async def test_without_the_forking_process_the_service_ends(daemon: Daemon) -> N
     await until_ended(pids)
 
 
-async def test_a_process_that_hangs_is_replaced(daemon: Daemon) -> None:
-    """It neither reports nor answers; the others do, and the log says which one was silent."""
-    await daemon.start()
-    hanging = answering(daemon)[0]
-    os.kill(hanging, signal.SIGSTOP)
-    try:
-        await daemon.until_told("process.silent")
-        assert daemon.told("process.silent")[0]["pid"] == hanging
-        os.kill(hanging, signal.SIGCONT)  # a stopped process takes no other signal than SIGKILL
-        await daemon.until_told("process.started", 3)
-        assert daemon.told("process.ended")[0]["exit_code"] == -signal.SIGABRT
-        assert "Fatal Python error: Aborted" in daemon.log_text()
-        assert await daemon.end() == 0
-    finally:
-        await daemon.end(signal.SIGKILL)
+async def test_a_process_that_hangs_is_replaced(daemon: Daemon, tmp_path: Path) -> None:
+    """It neither reports nor answers; the others do, and the log says which one was silent. The
+    watchdog is not fed meanwhile: if the daemon could not replace it, systemd would.
+    """
+    with listening_service_manager(tmp_path) as manager:
+        watched = [f"NOTIFY_SOCKET={manager.address}", "WATCHDOG_USEC=200000"]
+        daemon.program = ["/usr/bin/env", *watched, IMAGED]
+        await daemon.start()
+        await asyncio.to_thread(manager.wait_for_key, "WATCHDOG")
+        hanging = answering(daemon)[0]
+        os.kill(hanging, signal.SIGSTOP)
+        manager.heard()
+        try:
+            await daemon.until_told("process.silent")
+            fed = [message for message in manager.heard() if "WATCHDOG" in message]
+            assert daemon.told("process.silent")[0]["pid"] == hanging
+            os.kill(hanging, signal.SIGCONT)  # a stopped process takes no other signal than SIGKILL
+            await daemon.until_told("process.started", 3)
+            await asyncio.to_thread(manager.wait_for_key, "WATCHDOG")
+            assert len(fed) <= 1  # it had responded before it was stopped
+            assert daemon.told("process.ended")[0]["exit_code"] == -signal.SIGABRT
+            assert "Fatal Python error: Aborted" in daemon.log_text()
+            assert await daemon.end() == 0
+        finally:
+            await daemon.end(signal.SIGKILL)
 
 
 async def test_libraries_are_loaded_before_the_fork(backend: Backend, tmp_path: Path) -> None:
