@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from uuid import UUID, uuid4
 
 import anyio
@@ -496,13 +497,14 @@ async def test_a_copy_whose_answer_is_lost(
 
 
 async def test_calls_with_a_body(store: S3Store, proxy: FaultProxy) -> None:
-    """A checksum, no signature of the bytes, and no ``Expect: 100-continue``."""
+    """A checksum, who calls, no signature of the bytes, and no ``Expect: 100-continue``."""
     await store.put(new_key(), body(SMALL))
     await store.put(new_key(), body(SMALL), len(SMALL))
 
     for call in ("upload_part", "put_object"):
         assert "\r\nx-amz-content-sha256: unsigned-payload\r\n" in proxy.heads[call]
-        assert "\r\nx-amz-checksum-crc32: " in proxy.heads[call]
+        assert "\r\nx-amz-checksum-crc32c: " in proxy.heads[call]
+        assert f"\r\nuser-agent: imaged/{version('imaged')} " in proxy.heads[call]
         assert "\r\nexpect:" not in proxy.heads[call]
         assert f"\r\ncontent-length: {len(SMALL)}\r\n" in proxy.heads[call]
     for call in ("complete_multipart_upload", "put_object"):

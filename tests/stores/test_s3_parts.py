@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
+from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,8 +155,10 @@ async def test_checksums(size_bytes: int) -> None:
     part = Part(8 * MIB)
     part.take(block_of(data, 100_000))
 
+    castagnoli = base64.b64encode(crc32c(data).to_bytes(4, "big")).decode()
     crc32 = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
     md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    assert await part.checksum("crc32c") == {"ChecksumCRC32C": castagnoli}
     assert await part.checksum("crc32") == {"ChecksumCRC32": crc32}
     assert await part.checksum("md5") == {"ContentMD5": md5}
     assert await part.checksum("none") == {}
@@ -176,7 +179,7 @@ async def test_large_parts_are_hashed_in_a_thread(monkeypatch: pytest.MonkeyPatc
     small.take(Block([bytes(MIB - 1)]))
     large.take(Block([bytes(MIB)]))
 
-    await small.checksum("crc32")
+    await small.checksum("crc32c")
     assert hashed == []
     await large.checksum("crc32")
     assert len(hashed) == 1
@@ -195,7 +198,7 @@ async def test_hashing_is_not_behind_names_that_are_looked_up() -> None:
     streamed.close()
     try:
         async with asyncio.timeout(10):
-            await held.checksum("crc32")
+            await held.checksum("crc32c")
             await held.md5()
             await streamed.drain()
     finally:

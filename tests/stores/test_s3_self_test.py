@@ -106,11 +106,14 @@ async def test_operations_that_the_server_lacks(
     assert text in await told(quick_settings(proxy.endpoint))
 
 
-@pytest.mark.parametrize(("kind", "remedy"), [("crc32", 'set checksum = "md5"'), ("md5", "https")])
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [("crc32c", 'set checksum = "md5"'), ("crc32", 'set checksum = "md5"'), ("md5", "https")],
+)
 async def test_a_server_that_compares_no_checksums(
     proxy: FaultProxy, kind: Checksum, remedy: str
 ) -> None:
-    """Ceph RGW 16.2 accepts any CRC32: it is usable, and the sentence says what to set."""
+    """Ceph RGW 16.2 accepts any CRC: it is usable, and the sentence says what to set."""
     proxy.plan = fail("put_object", 1, Fault.OTHER_TAG)  # the one whose checksum is wrong
 
     async with opened(quick_settings(proxy.endpoint, checksum=kind)) as store:

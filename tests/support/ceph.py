@@ -90,7 +90,7 @@ class Ceph:
 
     @property
     def settings(self) -> S3Settings:
-        """Its bucket. It ignores CRC32, and compares MD5."""
+        """Its bucket. It ignores CRCs, and compares MD5."""
         return settings_for(self.endpoint, checksum="md5")
 
     def limit_bucket(self, bucket: str, size_bytes: int) -> None:

@@ -5,6 +5,7 @@ On real ones: Ceph's gateway, nginx (Debian's), rclone. Each is told by name, wi
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ from imaged.core.limits import MIB
 from imaged.stores.s3.settings import S3Settings
 from support.ceph import Ceph, ceph
 from support.ports import reserve_port
-from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS
+from support.s3_checksums import observed_at, stated_for
+from support.seaweedfs import ACCESS_KEY, BUCKET, SECRET_KEY, SeaweedFS, plain_client
 from support.virtualenvs import environment
 from support.waiting import is_listening, wait_until
 
@@ -85,6 +87,13 @@ async def told(settings: S3Settings) -> str:
         with pytest.raises(StoreError) as trouble:
             await store.self_test()
     return str(trouble.value)
+
+
+async def test_ceph_compares_what_the_page_says(cluster: Ceph) -> None:
+    """MD5 alone."""
+    observed = await asyncio.to_thread(observed_at, plain_client(cluster.endpoint), BUCKET)
+
+    assert observed == stated_for("Ceph")
 
 
 async def test_a_proxy_that_passes_all_on(s3: SeaweedFS, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def s3_settings(server: S3Settings) -> S3Settings:
 
 def given_by_the_environment() -> S3Settings:
     """The endpoint that ``make test-s3`` is given."""
-    checksum = os.environ.get("IMAGED_TEST_S3_CHECKSUM", "crc32")
+    checksum = os.environ.get("IMAGED_TEST_S3_CHECKSUM", "crc32c")
     return settings_for(
         URL,
         access_key=Secret(os.environ["AWS_ACCESS_KEY_ID"]),

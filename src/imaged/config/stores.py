@@ -93,9 +93,9 @@ class S3BaseSection(Section):
         "How many parts of all uploads are sent at the same time; each upload may send one in any "
         "case. They are held in memory, within uploads.transfer_budget.",
     )
-    checksum: Literal["crc32", "md5", "none"] = setting(
-        "crc32",
-        "The checksum sent with each part, which the service compares; crc32 costs least.",
+    checksum: Literal["crc32c", "crc32", "md5", "none"] = setting(
+        "crc32c",
+        "The checksum sent with each part, which the service compares; crc32c costs least.",
     )
     connect_timeout: PositiveDuration = setting("5s", "The time limit for connecting.")
     read_timeout: PositiveDuration = setting("30s", "The time limit for silence of the service.")

@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +29,7 @@ from botocore.handlers import add_expect_header
 
 from imaged.core.errors import StoreError
 from imaged.core.retry_policy import RetryPolicy
+from imaged.stores.s3.descriptions import lean_loader
 from imaged.stores.s3.errors import (
     LIBRARY_ERRORS,
     CertificatesUnreadable,
@@ -244,7 +246,10 @@ def _new_client(settings: S3Settings) -> Any:
 @cache
 def _library() -> AioSession:
     """One per process: it reads its descriptions of S3 once."""
-    return get_session()
+    session = get_session()
+    loader = lean_loader(session.get_config_variable("data_path"))
+    session.register_component("data_loader", loader)
+    return session
 
 
 def _config(settings: S3Settings) -> AioConfig:
@@ -255,7 +260,8 @@ def _config(settings: S3Settings) -> AioConfig:
     checksum from a thread (``s3/parts.py``), and TLS protects them in transit. S3-compatible stores
     support that best, too. ``Expect: 100-continue`` is not sent: it costs a round trip per part,
     and some stores never answer it. Connections are not limited here: uploads are limited by their
-    parts, downloads by the clients that the API admits.
+    parts, downloads by the clients that the API admits. Parameters are not validated, and the name
+    of the client is short: the library composed its own twice, a sixth of the time of a call.
     """
     return AioConfig(
         signature_version="s3v4",
@@ -265,6 +271,8 @@ def _config(settings: S3Settings) -> AioConfig:
         connect_timeout=settings.connect_timeout.total_seconds(),
         read_timeout=settings.read_timeout.total_seconds(),
         max_pool_connections=0,  # no limit
+        user_agent=f"imaged/{version('imaged')}",
+        parameter_validation=False,
         s3={"addressing_style": settings.addressing, "payload_signing_enabled": False},
     )
 

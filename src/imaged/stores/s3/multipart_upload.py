@@ -15,7 +15,7 @@ from imaged.stores.s3.client import S3Client
 from imaged.stores.s3.contents import CompletedPart, UploadAborter
 from imaged.stores.s3.part_memory import PartMemoryShare, PartPlanner
 from imaged.stores.s3.parts import Part, StreamedPart, checksum_algorithm
-from imaged.stores.s3.settings import MAX_BLOB_BYTES, MAX_PARTS, Checksum
+from imaged.stores.s3.settings import CRCS, MAX_BLOB_BYTES, MAX_PARTS, Checksum
 
 
 class MultipartUpload:
@@ -45,8 +45,8 @@ class MultipartUpload:
         self._metadata = metadata
         self._planner = PartPlanner(share, expected_bytes or 0)
         self.checksum = client.settings.checksum
-        if self._planner.may_stream and self.checksum == "crc32":
-            self.checksum = "md5"  # S3 wants CRC32 with all parts of an upload, or with none
+        if self._planner.may_stream and self.checksum in CRCS:
+            self.checksum = "md5"  # S3 wants a CRC with all parts of an upload, or with none
         is_small = expected_bytes is not None and expected_bytes <= share.part_bytes
         self._small_bytes = expected_bytes if is_small else None
         self._creating: asyncio.Task[str] | None = None

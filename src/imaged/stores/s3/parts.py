@@ -18,9 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from crc32c import crc32c
+
 from imaged.core.block import Block
 from imaged.core.limits import KIB, MIB
-from imaged.stores.s3.settings import Checksum
+from imaged.stores.s3.settings import CRCS, Checksum
 
 SEND_PIECE_BYTES = 256 * KIB  # per write to the socket
 THREADED_HASH_BYTES = MIB  # hashed in a thread
@@ -98,17 +100,19 @@ class Part(_BlockPieces):
 
     def _checksum(self, kind: Checksum) -> dict[str, str]:
         match kind:
+            case "crc32c":
+                return {"ChecksumCRC32C": _base64(self._crc(crc32c))}
             case "crc32":
-                return {"ChecksumCRC32": _base64(self._crc32())}
+                return {"ChecksumCRC32": _base64(self._crc(zlib.crc32))}
             case "md5":
                 return {"ContentMD5": _base64(self._md5())}
             case "none":
                 return {}
 
-    def _crc32(self) -> bytes:
+    def _crc(self, update: Callable[[bytes | memoryview, int], int]) -> bytes:
         value = 0
         for piece in self._pieces:
-            value = zlib.crc32(piece, value)
+            value = update(piece, value)
         return value.to_bytes(4, "big")
 
     def _md5(self) -> bytes:
@@ -216,7 +220,7 @@ class PartBody:
 
 def checksum_algorithm(kind: Checksum) -> dict[str, Any]:
     """The parameter that announces, when an upload begins, the kind of its parts' checksums."""
-    return {"ChecksumAlgorithm": "CRC32"} if kind == "crc32" else {}
+    return {"ChecksumAlgorithm": kind.upper()} if kind in CRCS else {}
 
 
 def _slice_block(block: Block, start: int, end: int) -> list[bytes | memoryview]:

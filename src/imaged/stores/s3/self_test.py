@@ -28,7 +28,7 @@ from imaged.stores.s3.contents import UploadAborter, list_names, list_objects, l
 from imaged.stores.s3.errors import LIBRARY_ERRORS, is_checksum_mismatch
 from imaged.stores.s3.parts import Part, checksum_algorithm
 from imaged.stores.s3.reader import S3Reader
-from imaged.stores.s3.settings import Checksum
+from imaged.stores.s3.settings import CRCS, Checksum
 from imaged.stores.s3.writer import S3WriteManager
 
 TEST_DATA = b"imaged was here"
@@ -37,6 +37,7 @@ TEST_METADATA = "imaged-note"  # metadata of the test object
 ZEROS = bytes(256 * KIB)
 
 BAD_CHECKSUMS: dict[Checksum, dict[str, str]] = {
+    "crc32c": {"ChecksumCRC32C": base64.b64encode(bytes(4)).decode()},
     "crc32": {"ChecksumCRC32": base64.b64encode(bytes(4)).decode()},
     "md5": {"ContentMD5": base64.b64encode(bytes(16)).decode()},
 }
@@ -171,7 +172,7 @@ class S3SelfTest:
 
     def _without_checksums(self) -> StoreError:
         kind = self._client.settings.checksum
-        remedy = 'set checksum = "md5"' if kind == "crc32" else "use https"
+        remedy = 'set checksum = "md5"' if kind in CRCS else "use https"
         why = f"accepts bytes that do not match their checksum ({kind}): {remedy}"
         return StoreError(self._client.store, why)
 

@@ -27,7 +27,8 @@ PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.2), longest_pause=timedelta
 ABORT_PAUSES = RetryPolicy(first_pause=timedelta(seconds=0.2), longest_pause=timedelta(seconds=2))
 
 Addressing = Literal["auto", "path", "virtual"]
-Checksum = Literal["crc32", "md5", "none"]
+Checksum = Literal["crc32c", "crc32", "md5", "none"]
+CRCS: frozenset[Checksum] = frozenset({"crc32c", "crc32"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class S3Settings:
     #: Memory for parts is this times ``parts_in_flight``, and at least one part per upload.
     part_size_bytes: int
     parts_in_flight: int  # of all uploads together; each may always have one
-    checksum: Checksum  # of each part, verified by the store; crc32 costs least
+    checksum: Checksum  # of each part, verified by the store; crc32c costs least
     connect_timeout: timedelta
     read_timeout: timedelta  # without a byte in either direction
     attempts: int  # of each call, with growing pauses in between
