@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from imaged.catalogs import dialects
 from imaged.catalogs.account_tables import RESOURCE_COLUMNS, UNLIMITED_NUMBER, accounts
+from imaged.catalogs.prepared import PreparedSelect, PreparedWrite
 from imaged.catalogs.rows import AnyRow, Values
 from imaged.catalogs.tables import STAGED, blobs, claims, image_locations, images
 from imaged.core import quota
@@ -30,8 +31,8 @@ from imaged.core.quota import UNLIMITED, Account, Limits, LimitsOf, Recount, Res
 _THIS = accounts.c.owner == bindparam("this")
 _AFTER: BindParameter[str] = bindparam("after")
 _READ = select(accounts).where(_THIS)
-_LOCK = _READ.with_for_update()
-_UPDATE = update(accounts).where(_THIS)
+_LOCK = PreparedSelect(_READ.with_for_update())
+_UPDATE = PreparedWrite(update(accounts).where(_THIS))
 _FIRST_PAGE = select(accounts).order_by(accounts.c.owner).limit(bindparam("most", type_=Integer))
 _NEXT_PAGE = _FIRST_PAGE.where(accounts.c.owner > _AFTER)
 
@@ -163,15 +164,15 @@ def _recount(db: Connection, account: Account) -> Recount:
 
 
 def _lock(db: Connection, owner: str) -> Account:
-    row = db.execute(_LOCK, {"this": owner}).first()
-    if row is None:
+    found = _LOCK.named_rows(db, {"this": owner})
+    if not found:
         dialects.insert_or_ignore(db, accounts, {"owner": owner, **_values_of(Account(owner))})
-        row = db.execute(_LOCK, {"this": owner}).one()
-    return _account_of(row)
+        found = _LOCK.named_rows(db, {"this": owner})
+    return _account_of(found[0])
 
 
 def _write(db: Connection, account: Account) -> None:
-    db.execute(_UPDATE, {"this": account.owner, **_values_of(account)})
+    _UPDATE.execute(db, {"this": account.owner, **_values_of(account)})
 
 
 def _account_of(row: AnyRow) -> Account:

@@ -8,6 +8,8 @@ from datetime import timedelta
 from sqlalchemy import Connection, Integer, bindparam, delete, insert, select, update
 
 from imaged.catalogs import dialects, image_rows, rows
+from imaged.catalogs.dialects import is_any_of
+from imaged.catalogs.prepared import PreparedSelect, PreparedWrite
 from imaged.catalogs.tables import blobs, block_checksums
 from imaged.core import blob as blob_rules
 from imaged.core import ledger
@@ -22,15 +24,12 @@ BEHIND_ALL = "\U0010ffff"
 
 _THIS = blobs.c.key == bindparam("this")
 _READ = select(blobs).where(_THIS)
-_LOCK = (
-    select(blobs)
-    .where(blobs.c.key.in_(bindparam("these", expanding=True)))
-    .order_by(blobs.c.key)
-    .with_for_update()
+_LOCK = PreparedSelect(
+    select(blobs).where(is_any_of(blobs.c.key, "these")).order_by(blobs.c.key).with_for_update()
 )
-_INSERT = insert(blobs)
-_UPDATE = update(blobs).where(_THIS)
-_DELETE = delete(blobs).where(_THIS)
+_INSERT = PreparedWrite(insert(blobs))
+_UPDATE = PreparedWrite(update(blobs).where(_THIS))
+_DELETE = PreparedWrite(delete(blobs).where(_THIS))
 _AWAITED_BY = select(blobs.c.awaited_by).where(_THIS)
 _DOOMED = (
     select(blobs)
@@ -46,7 +45,7 @@ _KEYS = select(blobs.c.key).where(
 )
 _KEPT = _KEYS.where(blobs.c.state == BlobState.KEPT.value)
 
-_INSERT_PAGE = insert(block_checksums)
+_INSERT_PAGE = PreparedWrite(insert(block_checksums))
 _REMOVE_PAGES = delete(block_checksums).where(block_checksums.c.key == bindparam("this"))
 _READ_PAGE = select(block_checksums.c.checksums).where(
     block_checksums.c.key == bindparam("this"), block_checksums.c.page == bindparam("number")
@@ -57,7 +56,7 @@ def lock(db: Connection, keys: Collection[str]) -> dict[str, Blob]:
     """Lock and read the existing rows of these keys, in the order of the keys."""
     if not keys:
         return {}
-    found = db.execute(_LOCK, {"these": keys})
+    found = _LOCK.named_rows(db, {"these": list(keys)})
     return {row.key: rows.blob_of(row) for row in found}
 
 
@@ -66,9 +65,9 @@ def write(db: Connection, known: Mapping[str, Blob], settled: Iterable[Blob]) ->
     for blob in settled:
         before = known.get(blob.key)
         if before is None:
-            db.execute(_INSERT, rows.blob_values(blob))
+            _INSERT.execute(db, rows.blob_values(blob))
         elif blob != before:
-            db.execute(_UPDATE, {**rows.blob_values(blob), "this": blob.key})
+            _UPDATE.execute(db, {**rows.blob_values(blob), "this": blob.key})
 
 
 def get(db: Connection, key: str) -> Blob | None:
@@ -131,7 +130,7 @@ def remove_blob(db: Connection, key: str, by: Actor) -> Image | None:
     if blob is None or blob.state is not BlobState.DOOMED or blob.awaited_by != awaited_by:
         return None
     deleted = None if awaited_by is None else _leave_image(db, awaited_by, key, by)
-    db.execute(_DELETE, {"this": key})
+    _DELETE.execute(db, {"this": key})
     return deleted
 
 
@@ -162,7 +161,7 @@ def get_checksums(db: Connection, key: str, page: int) -> bytes | None:
 def add_checksums(db: Connection, key: str, checksums: bytes) -> None:
     """Insert those of a blob that has none. The blob's row is locked."""
     pages = [{"key": key, "page": page, "checksums": part} for page, part in pages_of(checksums)]
-    db.execute(_INSERT_PAGE, pages)
+    _INSERT_PAGE.execute_all(db, pages)
 
 
 def replace_checksums(db: Connection, key: str, checksums: bytes) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -21,7 +22,6 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Dialect,
-    Executable,
     Index,
     MetaData,
     Select,
@@ -40,6 +40,7 @@ from sqlalchemy.sql.compiler import DDLCompiler, SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
+from imaged.catalogs.prepared import PreparedWrite
 from imaged.units import MICROSECOND
 
 SQLITE = "sqlite"  # its name among dialects
@@ -244,13 +245,16 @@ def why_unreadable(error: Exception) -> str | None:
 
 def insert_or_ignore(db: Connection, table: Table, values: dict[str, Any]) -> bool:
     """Insert a row; returns False, without effect, if its key is taken."""
-    if db.dialect.name == SQLITE:
-        statement: Executable = sqlite.insert(table).on_conflict_do_nothing()
-    else:
-        from sqlalchemy.dialects import postgresql  # lazy: 2 MiB
+    return _insertion_or_nothing(table, db.dialect.name).execute(db, values) > 0
 
-        statement = postgresql.insert(table).on_conflict_do_nothing()
-    return db.execute(statement, values).rowcount > 0
+
+@cache
+def _insertion_or_nothing(table: Table, dialect: str) -> PreparedWrite:
+    if dialect == SQLITE:
+        return PreparedWrite(sqlite.insert(table).on_conflict_do_nothing())
+    from sqlalchemy.dialects import postgresql  # lazy: 2 MiB
+
+    return PreparedWrite(postgresql.insert(table).on_conflict_do_nothing())
 
 
 def lock(db: Connection, statement: Select[*tuple[Any, ...]], values: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from imaged.catalogs import dialects, image_members, rows, task_rows
 from imaged.catalogs.dialects import SQLITE, is_any_of
 from imaged.catalogs.image_places import locations_of, with_places
-from imaged.catalogs.prepared import PreparedSelect
+from imaged.catalogs.prepared import PreparedSelect, PreparedWrite
 from imaged.catalogs.rows import AnyRow
 from imaged.catalogs.tables import (
     blobs,
@@ -79,22 +79,22 @@ _LOCATIONS_OF_THIS = PreparedSelect(
 _LOCATIONS_OF_THESE = PreparedSelect(
     _LOCATIONS.where(is_any_of(image_locations.c.image_id, "these"))
 )
-_UPDATE = update(images).where(_THIS)
+_UPDATE = PreparedWrite(update(images).where(_THIS))
 
 _NEWEST = image_history.alias("newest")
 
-_ADD_TAGS = insert(image_tags)
+_ADD_TAGS = PreparedWrite(insert(image_tags))
 _REMOVE_TAGS = delete(image_tags).where(
     image_tags.c.image_id == bindparam("this"),
     image_tags.c.tag.in_(bindparam("these", expanding=True)),
 )
-_ADD_PROPERTIES = insert(image_properties)
+_ADD_PROPERTIES = PreparedWrite(insert(image_properties))
 _REMOVE_PROPERTIES = delete(image_properties).where(
     image_properties.c.image_id == bindparam("this"),
     image_properties.c.name.in_(bindparam("these", expanding=True)),
 )
 #: In SQLite, whose pages have no checksums, a row whose number was damaged prevents no change.
-_ADD_ENTRY = insert(image_history).prefix_with("OR REPLACE", dialect="sqlite")
+_ADD_ENTRY = PreparedWrite(insert(image_history).prefix_with("OR REPLACE", dialect="sqlite"))
 _HISTORY = (
     select(image_history)
     .where(image_history.c.image_id == bindparam("this"))
@@ -117,7 +117,7 @@ _DROP_OLD_ENTRIES = delete(image_history).where(
     .limit(1)
     .scalar_subquery(),
 )
-_ADD_LOCATIONS = insert(image_locations)
+_ADD_LOCATIONS = PreparedWrite(insert(image_locations))
 _MOVE_LOCATION = update(image_locations).where(
     image_locations.c.image_id == bindparam("this"),
     image_locations.c.key == bindparam("this_key"),
@@ -212,7 +212,7 @@ def write(db: Connection, before: Image, after: Image, by: Actor, at: datetime) 
     old, new = rows.image_values(before), rows.image_values(after)
     changed = {name: value for name, value in new.items() if value != old[name]}
     if changed:
-        db.execute(_UPDATE, {"this": after.id, **changed})
+        _UPDATE.execute(db, {"this": after.id, **changed})
     write_parts(db, before, after)
     write_entry(db, before, after, by, at)
 
@@ -239,7 +239,7 @@ def write_entry(
     entry = entry_of(before, after, by, at)
     if entry is None:
         return
-    db.execute(_ADD_ENTRY, rows.entry_values(after.id, entry))
+    _ADD_ENTRY.execute(db, rows.entry_values(after.id, entry))
     if after.version >= HISTORY_LIMIT:
         db.execute(_DROP_OLD_ENTRIES, {"this": after.id})
 
@@ -250,7 +250,7 @@ def _write_tags(db: Connection, before: Image, after: Image) -> None:
         db.execute(_REMOVE_TAGS, {"this": after.id, "these": sorted(removed)})
     if added := new - old:
         row = {"image_id": after.id, "image_created_at": after.created_at}
-        db.execute(_ADD_TAGS, [{**row, "tag": tag} for tag in sorted(added)])
+        _ADD_TAGS.execute_all(db, [{**row, "tag": tag} for tag in sorted(added)])
 
 
 def _write_properties(db: Connection, before: Image, after: Image) -> None:
@@ -260,7 +260,7 @@ def _write_properties(db: Connection, before: Image, after: Image) -> None:
     if added := new - old:
         row = {"image_id": after.id, "image_created_at": after.created_at}
         values = [{**row, "name": name, "value": text} for name, text in added]
-        db.execute(_ADD_PROPERTIES, values)
+        _ADD_PROPERTIES.execute_all(db, values)
 
 
 def _property_texts(image: Image) -> AbstractSet[tuple[str, str]]:
@@ -276,7 +276,7 @@ def _write_locations(db: Connection, before: Image, after: Image) -> None:
         db.execute(_REMOVE_LOCATIONS, {"this": after.id, "these": sorted(removed)})
     for key, position in new.items():
         if key not in old:
-            db.execute(_ADD_LOCATIONS, {"image_id": after.id, "key": key, "position": position})
+            _ADD_LOCATIONS.execute(db, {"image_id": after.id, "key": key, "position": position})
         elif position != old[key]:
             db.execute(_MOVE_LOCATION, {"this": after.id, "this_key": key, "position": position})
 

@@ -22,6 +22,7 @@ from imaged.catalogs import (
     task_rows,
 )
 from imaged.catalogs.dialects import Instant
+from imaged.catalogs.prepared import PreparedSelect
 from imaged.catalogs.tables import images, tombstones
 from imaged.core import ledger, quota
 from imaged.core.errors import ImageExists, QuotaExceeded
@@ -67,7 +68,7 @@ _LONG_DELETED = (
 )
 _REMOVE = delete(images).where(images.c.id.in_(bindparam("these", expanding=True)))
 _ADD_TOMBSTONES = insert(tombstones)
-_TOMBSTONE = select(tombstones.c.id).where(tombstones.c.id == bindparam("this"))
+_TOMBSTONE = PreparedSelect(select(tombstones.c.id).where(tombstones.c.id == bindparam("this")))
 
 
 def add(
@@ -82,7 +83,7 @@ def add(
     now = dialects.now(db)
     image = ledger.created(image, now)
     added = dialects.insert_or_ignore(db, images, rows.image_values(image))
-    if not added or db.execute(_TOMBSTONE, {"this": image.id}).first() is not None:
+    if not added or _TOMBSTONE.rows(db, {"this": image.id}):
         raise ImageExists(image.id)
     image_rows.write_parts(db, Image(id=image.id, owner=image.owner), image)
     image_rows.write_entry(db, None, image, by, now)

@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from imaged.catalogs import dialects, rows
 from imaged.catalogs.dialects import Instant, minus_duration
+from imaged.catalogs.prepared import PreparedWrite
 from imaged.catalogs.tables import claims
 from imaged.catalogs.task_tables import tasks
 from imaged.core.claim import Claim, InstanceId
@@ -41,13 +42,13 @@ _LATEST = bindparam("latest", type_=Instant)
 
 _READ = select(claims).where(claims.c.token.in_(_THESE)).order_by(claims.c.token)
 _PROLONG = update(claims).where(claims.c.token == bindparam("this")).values(until=_THEN)
-_INSERT = insert(claims)
-_SET_AHEAD = (
+_INSERT = PreparedWrite(insert(claims))
+_SET_AHEAD = PreparedWrite(
     update(claims)
     .where(claims.c.token == bindparam("this"))
     .values(ahead_bytes=bindparam("ahead", type_=BigInteger))
 )
-_DELETE = delete(claims).where(claims.c.token == bindparam("this"))
+_DELETE = PreparedWrite(delete(claims).where(claims.c.token == bindparam("this")))
 _LAPSED = (
     select(claims)
     .where(claims.c.until <= bindparam("now"))
@@ -111,10 +112,10 @@ def move(db: Connection, before: Image, after: Image, now: datetime) -> None:
     """Write the claim of an image, and what it has reserved ahead, if that has changed."""
     if after.claim == before.claim:
         if after.claim is not None and after.ahead_bytes != before.ahead_bytes:
-            db.execute(_SET_AHEAD, {"this": after.claim.token, "ahead": after.ahead_bytes})
+            _SET_AHEAD.execute(db, {"this": after.claim.token, "ahead": after.ahead_bytes})
         return
     if before.claim is not None:
-        db.execute(_DELETE, {"this": before.claim.token})
+        _DELETE.execute(db, {"this": before.claim.token})
     if (claim := after.claim) is not None:
         values = {
             "token": claim.token,
@@ -124,7 +125,7 @@ def move(db: Connection, before: Image, after: Image, now: datetime) -> None:
             "until": now + claim.lease,
             "ahead_bytes": after.ahead_bytes,
         }
-        db.execute(_INSERT, values)
+        _INSERT.execute(db, values)
 
 
 def renew(db: Connection, held: Collection[Claim]) -> Collection[Claim]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Integer, bindparam, delete, exists, func, ins
 from imaged.catalogs import dialects
 from imaged.catalogs.dialects import Instant
 from imaged.catalogs.outbox_tables import outbox
+from imaged.catalogs.prepared import PreparedSelect, PreparedWrite
 from imaged.catalogs.rows import AnyRow
 from imaged.core.notification import Notification, Priority, WantedEvents
 from imaged.core.outbox import DeliveryResult, FailedDelivery, OutboxCount, OutboxEvent
@@ -25,8 +26,10 @@ _THIS = outbox.c.id == bindparam("this")
 _THESE = outbox.c.id.in_(bindparam("these", expanding=True))
 _EARLIER = outbox.alias("earlier")
 
-_INSERT = insert(outbox)
-_LAST_NUMBER = select(func.max(outbox.c.number)).where(outbox.c.queue == bindparam("this"))
+_INSERT = PreparedWrite(insert(outbox))
+_LAST_NUMBER = PreparedSelect(
+    select(func.max(outbox.c.number)).where(outbox.c.queue == bindparam("this"))
+)
 _DUE_QUEUES = (
     select(outbox.c.id, outbox.c.queue)
     .where(
@@ -74,9 +77,9 @@ def add(
     """Add those of the wanted types. The image or the task of each is locked."""
     chosen = [one for one in notifications if one.type in wanted]
     for queue, events in groupby(chosen, key=lambda one: one.queue):
-        last: int | None = db.execute(_LAST_NUMBER, {"this": queue}).scalar_one()
+        ((last,),) = _LAST_NUMBER.rows(db, {"this": queue})
         numbered = enumerate(events, start=(last or 0) + 1)
-        db.execute(_INSERT, [_values_of(event, number, now) for number, event in numbered])
+        _INSERT.execute_all(db, [_values_of(event, number, now) for number, event in numbered])
 
 
 def add_unordered(
@@ -85,7 +88,7 @@ def add_unordered(
     """Add those of the wanted types, whose queues are new."""
     now = dialects.now(db)
     if chosen := [_values_of(one, 1, now) for one in notifications if one.type in wanted]:
-        db.execute(_INSERT, chosen)
+        _INSERT.execute_all(db, chosen)
 
 
 def take(

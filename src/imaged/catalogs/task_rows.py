@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from imaged.catalogs import dialects, rows
+from imaged.catalogs.prepared import PreparedWrite
 from imaged.catalogs.rows import AnyRow, Values
 from imaged.catalogs.task_tables import tasks
 from imaged.core.errors import TaskNotFound
@@ -28,8 +29,8 @@ _READ_THIS = READ.where(_THIS)
 _WRITERS = READ.where(
     tasks.c.writes.in_(bindparam("these", expanding=True)), tasks.c.expires_at.is_(None)
 )
-_INSERT = insert(tasks)
-_UPDATE = update(tasks).where(_THIS)
+_INSERT = PreparedWrite(insert(tasks))
+_UPDATE = PreparedWrite(update(tasks).where(_THIS))
 _DELETE = delete(tasks).where(tasks.c.id.in_(bindparam("these", expanding=True)))
 
 
@@ -58,13 +59,13 @@ def write(db: Connection, before: Task | None, after: Task | None, now: datetime
     if after is None or after == before:
         return
     if before is None or before.id != after.id:
-        db.execute(_INSERT, {**_task_values(after), **_lease_values(after, now)})
+        _INSERT.execute(db, {**_task_values(after), **_lease_values(after, now)})
         return
     old, new = _task_values(before), _task_values(after)
     changed = {name: value for name, value in new.items() if value != old[name]}
     if after.claim != before.claim:
         changed |= _lease_values(after, now)
-    db.execute(_UPDATE, {"this": after.id, **changed})
+    _UPDATE.execute(db, {"this": after.id, **changed})
 
 
 def remove(db: Connection, task_ids: Sequence[str]) -> None:

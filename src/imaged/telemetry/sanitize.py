@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ _SECRET_PATTERNS = (
     re.compile(r"(?P<before>\bbearer\s{1,3})[^\s'\"]{1,2000}", re.IGNORECASE),
 )
 
+#: Before each of these secrets there is one of these characters. Most values of fields have none.
+_BEFORE_SECRET = re.compile(r"[:=\s]")
+
 _UNSAFE = re.compile(
     "["
     "\x00-\x1f\x7f-\x9f"  # control characters, line ends among them
@@ -57,13 +61,20 @@ _UNSAFE = re.compile(
 def redact_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace values of fields with secret names, and secrets inside texts."""
     return {
-        name: REDACTED if _SECRET_NAMES.search(name.lower()) else map_strings(value, redacted)
+        name: REDACTED if _is_secret_name(name) else map_strings(value, redacted)
         for name, value in event.items()
     }
 
 
+@lru_cache(maxsize=1024)
+def _is_secret_name(name: str) -> bool:
+    return _SECRET_NAMES.search(name.lower()) is not None
+
+
 def redacted(text: str) -> str:
     """Return the text without passwords in URLs, signatures and credential headers."""
+    if _BEFORE_SECRET.search(text) is None:
+        return text
     for pattern in _SECRET_PATTERNS:
         text = pattern.sub(rf"\g<before>{REDACTED}", text)
     return text
@@ -100,13 +111,13 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
     match value:
         case str():
             return change(value)
+        case None | bool() | int() | float():
+            return value
         case dict():
             items = list(value.items())[:MAX_ITEMS]
             return {change(str(name)): map_strings(item, change) for name, item in items}
         case list() | tuple() | set() | frozenset():
             return [map_strings(item, change) for item in list(value)[:MAX_ITEMS]]
-        case None | bool() | int() | float():
-            return value
         case _:
             return change(str(value))
 
