@@ -1,19 +1,19 @@
 """SQLite: one file, any number of processes.
 
-Strategy. Each transaction runs as a whole in a worker thread, so the event loop pays for one hop
-and not for one per statement. This process has one writer at a time, and its queue is first in,
-first out, but for renewals of leases, which go first; a writer waits for its turn among those of
-other processes (``writer_queue.py``), and at BEGIN for those that do not queue, as long as its
-caller waits, and nowhere else, so no transaction is left half done. Readers have connections of
-their own and wait for no lock (WAL). A commit is on the disk when it returns: it is
-``synchronous=FULL``.
+Strategy. Each transaction runs as a whole in a thread, so the event loop pays for one hop and not
+for one per statement. This process has one writer (``group_writer.py``), whose queue is first in,
+first out, but for renewals of leases, which go first; it commits together what waits together. It
+waits for its turn among those of other processes (``writer_queue.py``), and at BEGIN for those that
+do not queue, as long as a caller waits, and nowhere else, so no transaction is left half done.
+Readers have connections of their own and wait for no lock (WAL). A commit is on the disk when it
+returns: it is ``synchronous=FULL``.
 
 A caller that is cancelled while its transaction runs returns when it has ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +23,7 @@ from time import monotonic
 from typing import TypeVar
 
 import structlog
-from anyio import CancelScope, CapacityLimiter, Lock, move_on_after, to_thread
+from anyio import CancelScope, CapacityLimiter, move_on_after, to_thread
 from anyio.lowlevel import checkpoint
 from sqlalchemy import Engine, QueuePool
 
@@ -46,6 +46,7 @@ from imaged.catalogs.sqlite.engine import (
     with_small_cache,
     write_ahead_log_bytes,
 )
+from imaged.catalogs.sqlite.group_writer import GroupWriter
 from imaged.catalogs.sqlite.loop_reader import LoopReader, MustWait
 from imaged.catalogs.sqlite.page_cache import PageCache
 from imaged.catalogs.sqlite.writer_queue import WriterQueue
@@ -81,15 +82,13 @@ class SqliteDatabase:
         self._path = path
         self.settings = settings or SqliteSettings()
         make = partial(make_engine, path, long_log_bytes=self.settings.long_log_bytes)
-        self.second_tries = 0
+        self._second_tries = 0  # of readers
         self.writer = make(begin="BEGIN IMMEDIATE", connections=1)
         self.readers = make(begin="BEGIN", connections=READ_CONNECTIONS)
         self.listers = make(begin="BEGIN", connections=LIST_CONNECTIONS, pages=LIST_PAGES)
         on_loop = partial(make, begin="", connections=1, busy_seconds=0)
         self.loop_reader, self.loop_lister = LoopReader(on_loop()), LoopReader(on_loop())
         self.page_cache = PageCache(path)
-        self._writing = CapacityLimiter(1)
-        self._in_line = Lock()  # of all writers but those that go first
         self._listing = CapacityLimiter(LIST_CONNECTIONS)
         self._reading = CapacityLimiter(READ_CONNECTIONS)
         self._shorten_from = 0.0
@@ -97,12 +96,18 @@ class SqliteDatabase:
         self._shortening = False  # readers keep out
         self._closed = False
         self._writers = WriterQueue(path)
+        self._writing = GroupWriter(self.writer, path, self._writers)
 
     @property
     def busy(self) -> int:
         """The number of running transactions."""
         pools = (self.writer.pool, self.readers.pool, self.listers.pool)
         return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
+
+    @property
+    def second_tries(self) -> int:
+        """How often a transaction was tried again since the process began."""
+        return self._second_tries + self._writing.second_tries
 
     async def read(self, transaction: Transaction[T]) -> T:
         """Run a read-only transaction."""
@@ -138,7 +143,7 @@ class SqliteDatabase:
     async def write(self, transaction: Transaction[T], *, goes_first: bool = False) -> T:
         """Run a transaction that writes."""
         try:
-            answer = await self._write(transaction, goes_first=goes_first)
+            answer = await self._writing.write(transaction, goes_first=goes_first)
         except CatalogUnavailable:
             self._has_failed = True
             raise
@@ -173,7 +178,7 @@ class SqliteDatabase:
 
     async def check_writable(self) -> None:
         """Write something, and roll it back."""
-        await self._write(with_small_cache(write_and_roll_back))
+        await self._writing.write_alone(with_small_cache(write_and_roll_back))
 
     async def close(self) -> None:
         """Wait a limited time for running transactions, then close every connection."""
@@ -181,7 +186,8 @@ class SqliteDatabase:
             return
         self._closed = True
         with move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True):
-            for limiter in (self._writing, self._reading, self._listing):
+            await self._writing.close(CLOSE_TIMEOUT_SECONDS)
+            for limiter in (self._reading, self._listing):
                 for _ in range(int(limiter.total_tokens)):
                     await limiter.acquire_on_behalf_of(object())  # until the end
         with CancelScope(shield=True):
@@ -217,8 +223,7 @@ class SqliteDatabase:
             with move_on_after(MAX_READ_PAUSE_SECONDS):
                 held.enter_context(self._without_loop_reads())
                 await _acquire_all(self._reading, held)
-                shorten = partial(shorten_log, self.writer, self._path)
-                await to_thread.run_sync(shorten, limiter=self._writing)
+                await self._writing.run(partial(shorten_log, self.writer, self._path))
 
     @contextmanager
     def _without_loop_reads(self) -> Iterator[None]:
@@ -229,22 +234,12 @@ class SqliteDatabase:
             self._shortening = False
 
     async def _run(self, engine: Engine, limiter: CapacityLimiter, work: Transaction[T]) -> T:
-        return await self._repeat(partial(run_transaction, engine, self._path, work), limiter)
-
-    async def _write(self, work: Transaction[T], *, goes_first: bool = False) -> T:
-        run = partial(run_transaction, self.writer, self._path, work)
-        run = partial(self._writers.run, run, goes_first=goes_first)
-        if goes_first:  # before all but the one that is being written, and the next
-            return await self._repeat(run, self._writing)
-        async with self._in_line:
-            return await self._repeat(run, self._writing)
-
-    async def _repeat(self, run: Callable[[], T], limiter: CapacityLimiter) -> T:
+        run = partial(run_transaction, engine, self._path, work)
         while not self._closed:
             try:
                 return await to_thread.run_sync(run, limiter=limiter)
             except DatabaseBusy:
-                self.second_tries += 1
+                self._second_tries += 1
                 await checkpoint()
         raise CatalogError(f"The catalog {self._path} is closed.")
 
