@@ -129,6 +129,18 @@ async def decided(few: bool | None) -> AsyncIterator[None]:
 class ListsContract:
     """Lists are the same in every catalog."""
 
+    async def test_images_without_the_value_that_they_are_ordered_by(
+        self, catalog: Catalog
+    ) -> None:
+        """A value that they have not is another one than 5."""
+        there = await catalog.add_image(Image(id="i", owner="a", name="debian"))
+        query = ImageQuery(
+            conditions=(Condition(Column.SIZE, Operator.NOT_EQUAL, 5),),
+            order=(Order(Column.NAME), Order(Column.SIZE)),
+            limit=1,
+        )
+        assert await list_images(catalog, query) == [there]
+
     @pytest.mark.timeout(240)  # a database and a hundred statements for each example
     @settings(
         max_examples=20,

@@ -32,6 +32,7 @@ from imaged.core.list_plan import (
     have_content,
     implied_by_times,
     possible_statuses,
+    requires_a_value,
 )
 from imaged.core.list_runs import Marked, Run, Segment, segments, without_implied
 from imaged.core.query import OF_CONTENT, Column, Condition, ImageQuery, Operator
@@ -63,8 +64,8 @@ class RunStatements:
         fixed = [Condition(name, Operator.ONE_OF, (value,)) for name, value in run.equal]
         statuses = possible_statuses([*query.conditions, *fixed], query.caller)
         has_value = have_content(statuses) if run.key.column in OF_CONTENT else None
-        if conditions and has_value is None:
-            has_value = True  # no comparison finds images without a value
+        if has_value is None and any(map(requires_a_value, conditions)):
+            has_value = True
         self.run, self._of_key = without_implied(run, conditions)
         self.segments = segments(self.run, has_value=has_value)
         self.is_empty = not (statuses and self.segments and self.terms.branches)

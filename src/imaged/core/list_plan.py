@@ -90,7 +90,7 @@ def possible_statuses(conditions: Sequence[Condition], caller: Caller | None) ->
     """The statuses of images in the list; no caller sees those that are gone."""
     found = set(Status) if caller is None else set(Status) - GONE
     for condition in conditions:
-        if condition.column in OF_CONTENT and _requires_a_value(condition):
+        if condition.column in OF_CONTENT and requires_a_value(condition):
             found -= EMPTY
         if condition.column is not Column.STATUS:
             continue
@@ -101,7 +101,8 @@ def possible_statuses(conditions: Sequence[Condition], caller: Caller | None) ->
     return found
 
 
-def _requires_a_value(condition: Condition) -> bool:
+def requires_a_value(condition: Condition) -> bool:
+    """Whether it holds for no image without a value of the column."""
     if isinstance(condition.value, tuple):
         return None not in condition.value
     return condition.operator is not Operator.NOT_EQUAL
