@@ -110,8 +110,24 @@ def give_to(path: Path, owner: os.stat_result) -> None:
 
 def run_transaction(engine: Engine, path: Path, work: Transaction[T]) -> T:
     """Run a transaction in this thread. Raises DatabaseBusy only if nothing was begun."""
-    with translated_errors(path), engine.begin() as db:
+    with begun(engine, path) as db:
         return work(db)
+
+
+@contextmanager
+def begun(engine: Engine, path: Path) -> Iterator[Connection]:
+    """A transaction, which is committed at the end of the block, unless it raises.
+
+    Raises DatabaseBusy only if nothing was begun; CatalogError.
+    """
+    with translated_errors(path), engine.connect() as db:
+        raw: Any = db.connection.dbapi_connection
+        try:
+            with db.begin():
+                yield db
+        finally:
+            if raw.in_transaction:  # SQLite keeps one open whose commit it refused
+                raw.rollback()
 
 
 def write_ahead_log_bytes(path: Path) -> int:

@@ -30,7 +30,12 @@ from anyio import CancelScope, to_thread
 from sqlalchemy import Connection, Engine
 
 from imaged.catalogs.database import Transaction
-from imaged.catalogs.sqlite.engine import DatabaseBusy, run_transaction, translated_errors
+from imaged.catalogs.sqlite.engine import (
+    DatabaseBusy,
+    begun,
+    run_transaction,
+    translated_errors,
+)
 from imaged.catalogs.sqlite.writer_queue import WriterQueue
 from imaged.core.errors import CatalogError
 
@@ -184,7 +189,7 @@ class GroupWriter:
     def _write_group(self, *, goes_first: bool) -> None:
         group: list[_Job] = []
         try:
-            with translated_errors(self._path), self._engine.begin() as db:
+            with begun(self._engine, self._path) as db:
                 for job in self._members(goes_first=goes_first):
                     group.append(job)
                     self._write_one(db, job, is_first=len(group) == 1)
