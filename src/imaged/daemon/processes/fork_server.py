@@ -72,7 +72,6 @@ class ForkServer:
         self._living: dict[int, ForkedProcess] = {}
         self._starting: dict[int, _Start] = {}
         self._numbers = count()
-        self.lost = False
 
     @classmethod
     def start(
@@ -100,7 +99,6 @@ class ForkServer:
         """Receive its reports until it ends, or until cancelled."""
         while message := await self._receive():
             self._note(json.loads(message))
-        self.lost = True
         for process in self._living.values():
             process.ended.set()
         for waiting in self._starting.values():

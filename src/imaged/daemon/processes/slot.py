@@ -98,7 +98,7 @@ class ProcessSlot:
         """Run processes until the daemon drains and the last one has ended."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            while not self.owner.draining.is_set() and not self.fork_server.lost:
+            while not self.owner.draining.is_set():
                 await self._run_next()
                 self.tried.set()
                 if self.failures:
