@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -13,6 +14,12 @@ from imaged.core.list_runs import single_run
 from imaged.core.query import Column, Condition, ImageQuery, Operator, Order
 
 ACTIVE = Condition(Column.STATUS, Operator.EQUAL, "active")
+NAMED = Condition(Column.NAME, Operator.EQUAL, "n")
+RECENT = Condition(Column.CREATED_AT, Operator.GREATER, datetime(2025, 1, 1, tzinfo=UTC))
+BETWEEN = tuple(
+    Condition(Column.MIN_RAM, operator, 5)
+    for operator in (Operator.GREATER_OR_EQUAL, Operator.LESS_OR_EQUAL)
+)
 OWNED = Condition(Column.OWNER, Operator.EQUAL, "p")
 BY_SIZE = (Order(Column.SIZE),)
 
@@ -58,3 +65,28 @@ def test_the_chosen_order_is_walked(driver: int | None, index: str) -> None:
 
     assert any(f"INDEX {index} " in line or line.endswith(f"INDEX {index}") for line in plan)
     assert not any("TEMP B-TREE" in line for line in plan)
+
+
+def test_images_that_a_filter_finds_are_read_by_their_numbers() -> None:
+    """An index has them; searching for their ids would cost as much again."""
+    plan = plan_of(ImageQuery(conditions=(NAMED,), order=BY_SIZE), 0)
+
+    assert any("INDEX images_name (name=?)" in line for line in plan)
+    assert any("INTEGER PRIMARY KEY (rowid=?)" in line for line in plan)
+    assert not any("autoindex" in line for line in plan)
+
+
+def test_bounds_of_a_column_are_one_search() -> None:
+    """Between them there may be few images, or none."""
+    plan = plan_of(ImageQuery(conditions=BETWEEN, order=BY_SIZE), 0)
+
+    assert any("images_min_ram (min_ram_mib>? AND min_ram_mib<?)" in line for line in plan)
+
+
+def test_images_changed_before_they_were_created_have_an_index() -> None:
+    """Another one has both times of all images, and would be read whole."""
+    by_change = (Order(Column.UPDATED_AT, descending=True),)
+    plan = plan_of(ImageQuery(conditions=(RECENT,), order=by_change), None)
+
+    assert any("images_redated" in line for line in plan)
+    assert not any(line.startswith("SCAN") and "images_updated" in line for line in plan)

@@ -16,18 +16,23 @@ from sqlalchemy import event
 from contracts import catalog_samples as samples
 from contracts.catalog_files import database_of, opened
 from contracts.catalog_plans import LAST_TASK, LISTS, MEMBER
+from imaged.catalogs import list_samples
 from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.core import list_plan
 from imaged.core.deletion import delete
 from imaged.core.errors import QuotaExceeded
 from imaged.core.growth import reserve
+from imaged.core.image import Image
 from imaged.core.limits import MAX_PROPERTIES, MAX_TAGS, MIB
-from imaged.core.query import ImageQuery, TaskQuery
+from imaged.core.query import Column, ImageQuery, Order, TaskQuery
 from imaged.core.task import Progress, TaskStatus, cancel
 from imaged.core.uploading import begin_upload
 from support.quotas import limit_total
 from support.sample_images import draft, task
 
 pytestmark = pytest.mark.asyncio
+
+BY_SIZE = (Order(Column.SIZE),)
 
 
 class Plans:
@@ -164,6 +169,37 @@ async def test_a_refused_step_reads_claims_alone(catalog: SqlCatalog) -> None:
 
     assert [step.split()[1] for step in plans.scans()] == ["claims"]
     assert not [step for step in plans.steps if "images_owner" in step]
+
+
+async def test_what_finds_the_images_of_one_branch_finds_those_of_all(catalog: SqlCatalog) -> None:
+    """Images with a tag are read once, and not those that are shared as well."""
+    for number in range(3):
+        await catalog.add_image(Image(id=f"i{number}", owner=MEMBER.project, tags=("t",)[:number]))
+    plans = Plans(catalog)
+
+    await samples.list_images(catalog, ImageQuery(caller=MEMBER, tags=("t",), order=BY_SIZE))
+
+    assert sum("image_tags_tag" in step for step in plans.steps) == 2  # counted, and read
+    assert sum("image_members_member" in step for step in plans.steps) == 1  # counted
+
+
+async def test_an_order_that_begins_with_others_is_not_read(
+    catalog: SqlCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many images have a tag, but not those with which the order begins."""
+    monkeypatch.setattr(list_plan, "EXPECTED_IMAGES", 1)
+    for module in (list_plan, list_samples):
+        monkeypatch.setattr(module, "SAMPLE_IMAGES", 4)
+    for number in range(7):
+        tags = () if number < 4 else ("t",)
+        await catalog.add_image(Image(id=f"i{number}", owner="a", name=f"n{number}", tags=tags))
+    plans = Plans(catalog)
+    by_name = (Order(Column.NAME),)
+
+    found = await samples.list_images(catalog, ImageQuery(tags=("t",), order=by_name, limit=1))
+
+    assert [image.id for image in found] == ["i4"]
+    assert [step for step in plans.steps if "image_tags_tag" in step][2:]  # counted twice, and read
 
 
 TASK_LISTS = {

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.catalog_samples import ALL, UNCHECKED, UNSHRUNK, all_images, content, list_images
+from imaged.catalogs import list_samples
 from imaged.core import list_plan
 from imaged.core.access import Caller
 from imaged.core.image import Image, Visibility
@@ -118,11 +119,16 @@ QUERIES = 12  # for each example
 
 
 @asynccontextmanager
-async def decided(few: bool | None) -> AsyncIterator[None]:
-    """Take all images that filters find for few, or for many; None: count them."""
+async def decided(few: bool | None, *, gathered: bool) -> AsyncIterator[None]:
+    """Take all images that filters find for few, or for many; None: count them. ``gathered``: read
+    many all the same, because the order begins with others.
+    """
     with pytest.MonkeyPatch.context() as patch:
         if few is not None:
             patch.setattr(list_plan, "are_few", lambda *_: few)
+        if gathered:
+            patch.setattr(list_samples, "begins_well", lambda *_: False)
+            patch.setattr(list_samples, "are_gathered", lambda *_: True)
         yield
 
 
@@ -154,7 +160,8 @@ class ListsContract:
         of the list, by what its filters find, or as it is decided.
         """
         few = data.draw(st.sampled_from([None, True, False]))
-        async with fresh() as catalog, decided(few):
+        gathered = data.draw(st.booleans())
+        async with fresh() as catalog, decided(few, gathered=gathered):
             drawn = data.draw(st.lists(images(), max_size=12, unique_by=lambda i: i.id))
             there = [await catalog.add_image(image) for image in drawn]
             for _ in range(QUERIES):

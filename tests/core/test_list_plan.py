@@ -11,12 +11,17 @@ import pytest
 from imaged.core.lifecycle import GONE, Status
 from imaged.core.list_plan import (
     EXPECTED_IMAGES,
+    SAMPLE_IMAGES,
     Candidate,
     are_few,
+    are_gathered,
+    begins_well,
+    bounds_of,
     choose,
     conditions_of_order,
     count_limit,
     filter_to_add,
+    gather_limit,
     have_content,
     implied_by_times,
     possible_statuses,
@@ -68,6 +73,49 @@ def test_what_is_few(count: int, limit: int, total: int, few: bool) -> None:
     assert are_few(count, limit, total) is few
 
 
+@pytest.mark.parametrize(
+    ("hits", "looked_at", "well"),
+    [(5, SAMPLE_IMAGES, False), (6, SAMPLE_IMAGES, True), (0, SAMPLE_IMAGES - 1, True)],
+)
+def test_how_an_order_begins(hits: int, looked_at: int, well: bool) -> None:
+    """Well if a page is full before many images were read, or the order has few images."""
+    assert begins_well(hits, looked_at, 26) is well
+
+
+@pytest.mark.parametrize(
+    ("count", "hits", "gathered"),
+    [
+        (gather_limit(25), 0, True),
+        (gather_limit(25) + 1, 0, False),
+        (12_499, 2, True),
+        (12_500, 2, False),
+    ],
+)
+def test_what_is_gathered(count: int, hits: int, gathered: bool) -> None:
+    """What is less than an order has before a page is full, but never more than was counted."""
+    assert are_gathered(count, hits, 25) is gathered
+
+
+@pytest.mark.parametrize(
+    ("statuses", "bounds"),
+    [
+        (set(Status), []),
+        (set(), []),
+        ({Status.ACTIVE}, [(Operator.LESS_OR_EQUAL, Status.ACTIVE)]),
+        ({Status.UPLOADING}, [(Operator.GREATER_OR_EQUAL, Status.UPLOADING)]),
+        (
+            {Status.KILLED, Status.QUEUED},
+            [(Operator.GREATER_OR_EQUAL, "killed"), (Operator.LESS_OR_EQUAL, "queued")],
+        ),
+    ],
+)
+def test_where_an_order_by_status_begins(
+    statuses: set[Status], bounds: list[tuple[Operator, str]]
+) -> None:
+    """With the first status that an image of the list can have, and it ends with the last."""
+    assert [(one.operator, one.value) for one in bounds_of(statuses)] == bounds
+
+
 def status_is(operator: Operator, *statuses: Status) -> Condition:
     """A condition on the status."""
     value = statuses if operator is Operator.ONE_OF else statuses[0]
@@ -86,6 +134,10 @@ def status_is(operator: Operator, *statuses: Status) -> Condition:
         ),
         ([Condition(Column.SIZE, Operator.ONE_OF, (None, 1))], set(Status) - GONE),
         ([Condition(Column.SIZE, Operator.NOT_EQUAL, 1)], set(Status) - GONE),
+        (
+            [Condition(Column.SIZE, Operator.ONE_OF, (None,))],
+            set(Status) - GONE - {Status.ACTIVE, Status.DEACTIVATED},
+        ),
         ([status_is(Operator.ONE_OF, Status.ACTIVE, Status.DELETED)], {Status.ACTIVE}),
         (
             [

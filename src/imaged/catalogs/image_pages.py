@@ -66,6 +66,8 @@ def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
     if run is None and query.after_id is not None:
         behind = _behind_marker(db, query)
         return ImagePage([]) if behind is None else list_page(db, behind, max_bytes)
+    if run is None and (page := _page_of_few(db, query, max_bytes)) is not None:
+        return page
     if run is None:
         conditions = conditions_of_order(query)
         first = partial(_first_of_run, db, query)
@@ -77,6 +79,20 @@ def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
         return ImagePage([])
     page = statements.page(statements.samples.choose_drivers(db, values))
     return _read(db, page, values, max_bytes)
+
+
+def _page_of_few(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage | None:
+    """The page of a list that is read status by status, if a filter has few images: sorting all of
+    them costs less than looking for each status among them.
+    """
+    run = single_run(query.order, query.conditions, query.after)
+    if run is None:
+        return None
+    statements, values = statements_of(query, run, db.dialect.name)
+    if statements.run.is_empty or not statements.run.terms.filters:
+        return None
+    drivers = statements.samples.rarest(db, values)
+    return None if None in drivers else _read(db, statements.page(drivers), values, max_bytes)
 
 
 def is_single(query: ImageQuery) -> bool:

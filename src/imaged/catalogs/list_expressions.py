@@ -80,6 +80,11 @@ def row_of(values: Iterable[ColumnElement[Any]]) -> ColumnElement[Any]:
     return _Row(*values)
 
 
+def row_id(table: Table, dialect: str) -> ColumnElement[Any]:
+    """What finds a row again: in SQLite, where the id is in an index, its number is quicker."""
+    return literal_column(f"{table.name}.rowid", BigInteger) if dialect == SQLITE else table.c.id
+
+
 def row_estimate(table: Table, dialect: str) -> ColumnElement[int]:
     """Roughly how many rows a table has, without counting them; 0 or less: not known."""
     if dialect == SQLITE:

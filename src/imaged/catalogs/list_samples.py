@@ -23,12 +23,21 @@ from sqlalchemy import (
 )
 
 from imaged.catalogs.dialects import Instant
-from imaged.catalogs.list_expressions import row_estimate
+from imaged.catalogs.list_expressions import join_beginning_with, row_estimate, row_id
 from imaged.catalogs.list_statements import Drivers, RunStatements
 from imaged.catalogs.list_terms import Term
 from imaged.catalogs.prepared import AnySelect, PreparedSelect
 from imaged.catalogs.tables import images
-from imaged.core.list_plan import EXPECTED_IMAGES, Candidate, choose, count_limit
+from imaged.core.list_plan import (
+    EXPECTED_IMAGES,
+    SAMPLE_IMAGES,
+    Candidate,
+    are_gathered,
+    begins_well,
+    choose,
+    count_limit,
+    gather_limit,
+)
 from imaged.core.query import Column
 
 _ALL, _BY_KEY = -1, -2  # numbers of what is no term: all images, and those that the key finds
@@ -42,6 +51,8 @@ class ListSamples:
         self._run = run
         self._terms = [*run.terms.filters, *filter(None, run.terms.branches)]
         self._statement: PreparedSelect | None = None
+        self._beginning: PreparedSelect | None = None
+        self._many: PreparedSelect | None = None
 
     def choose_drivers(self, db: Connection, values: Mapping[str, Any]) -> Drivers:
         """What finds the images of each branch. Counts only if that is not certain.
@@ -51,6 +62,13 @@ class ListSamples:
         choices = [self._choices(branch) for branch in self._run.terms.branches]
         if all(self._is_certain(those) for those in choices):
             return tuple(those[0] if those else None for those in choices)
+        drivers = self.rarest(db, values)
+        return self._gathered(db, values) if None in drivers else drivers
+
+    def rarest(self, db: Connection, values: Mapping[str, Any]) -> Drivers:
+        """What has few images of each branch, or has them far apart in the order of creation; None
+        if nothing does, and no other term then, because all branches are read at once.
+        """
         if self._statement is None:
             self._statement = PreparedSelect(self._count(), only_estimates=True)
         found = {
@@ -60,7 +78,32 @@ class ListSamples:
         counted = {term: found[number] for number, term in enumerate(self._terms)}
         others = [found[_BY_KEY]] if _BY_KEY in found else []
         total = found[_ALL].count if found[_ALL].count > 0 else EXPECTED_IMAGES
-        return tuple(self._chosen(those, counted, others, total) for those in choices)
+        branches = self._run.terms.branches
+        drivers = [self._chosen(self._choices(one), counted, others, total) for one in branches]
+        # What finds the images of one branch finds those of all, and is read once.
+        filters: list[Term | None] = [None, *self._run.terms.filters]
+        common = [term for term in filters if term in drivers]
+        return tuple(common[:1] * len(drivers) or drivers)
+
+    def _gathered(self, db: Connection, values: Mapping[str, Any]) -> Drivers:
+        """What finds the images if none of a branch are few: the order of the run, of all branches
+        at once; or the rarest terms, if the beginning of that order has too few images.
+        """
+        branches, limit = self._run.terms.branches, self._run.limit
+        if self._beginning is None:
+            self._beginning = PreparedSelect(self._sample_beginning(), only_estimates=True)
+            self._many = PreparedSelect(self._count_many(), only_estimates=True)
+        [(hits, looked_at)] = self._beginning.rows(db, values)
+        if begins_well(hits, looked_at, limit) or self._many is None:
+            return (None,) * len(branches)
+        found = dict(self._many.rows(db, values))
+        filters = self._run.terms.filters
+        if filters:
+            rarest = min(range(len(filters)), key=lambda number: found[number])
+            cost, drivers = found[rarest], (filters[rarest],) * len(branches)
+        else:
+            cost, drivers = sum(found.values()), tuple(branches)
+        return drivers if are_gathered(cost, hits, limit) else (None,) * len(branches)
 
     def _chosen(
         self,
@@ -91,6 +134,39 @@ class ListSamples:
             rows = rows.where(*run.places(run.segments[0], run.columns(None)))
             parts.append(_counted(_BY_KEY, rows.limit(self._most)))
         return union_all(*parts)
+
+    def _sample_beginning(self) -> AnySelect:
+        """How many of the first images of the order are in the list, up to a page; of how many."""
+        run = self._run
+        columns = run.columns(None)
+        walked = select(row_id(images, run.dialect).label("walked")).select_from(images)
+        walked = walked.where(*run.places(run.segments[0], columns))
+        first = walked.order_by(*run.order_of(columns)).limit(SAMPLE_IMAGES).subquery()
+        is_it = first.c.walked == row_id(images, run.dialect)
+        found: Select[Any] = (
+            select(literal_column("1"))
+            .select_from(join_beginning_with(first, images, is_it))
+            .where(*run.checks(None, run.terms.branches))
+            .limit(run.limit)
+        )
+        looked_at = select(func.count()).select_from(first.alias("looked_at")).scalar_subquery()
+        return select(func.count(), looked_at).select_from(found.subquery())
+
+    def _count_many(self) -> CompoundSelect[*tuple[Any, ...]]:
+        """How many images each filter finds, or each branch; up to more than are gathered."""
+        most = gather_limit(self._run.limit) + 1
+        return union_all(
+            *[
+                select(literal_column(str(number), Integer), func.count()).select_from(
+                    select(literal_column("1"))
+                    .select_from(term.table)
+                    .where(term.found)
+                    .limit(most)
+                    .subquery()
+                )
+                for number, term in enumerate(self._run.terms.filters or self._terms)
+            ]
+        )
 
     @property
     def _most(self) -> int:

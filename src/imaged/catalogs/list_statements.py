@@ -13,11 +13,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, TextClause, UnaryExpression, or_, select, union
+from sqlalchemy import ColumnElement, Join, TextClause, UnaryExpression, or_, select, union
 
-from imaged.catalogs.list_expressions import join_beginning_with, row_of, unindexed
+from imaged.catalogs.dialects import SQLITE
+from imaged.catalogs.list_expressions import join_beginning_with, row_id, row_of, unindexed
 from imaged.catalogs.list_marker import marked_value
 from imaged.catalogs.list_terms import (
+    MAX_INTEGER,
     REDATED,
     Clause,
     ListTerms,
@@ -28,7 +30,8 @@ from imaged.catalogs.list_terms import (
 from imaged.catalogs.prepared import AnySelect
 from imaged.catalogs.tables import images
 from imaged.core.list_plan import (
-    count_limit,
+    bounds_of,
+    gather_limit,
     have_content,
     implied_by_times,
     possible_statuses,
@@ -63,6 +66,8 @@ class RunStatements:
             conditions += implied
         fixed = [Condition(name, Operator.ONE_OF, (value,)) for name, value in run.equal]
         statuses = possible_statuses([*query.conditions, *fixed], query.caller)
+        if run.key.column is Column.STATUS and run.start is None:
+            conditions += bounds_of(statuses)
         has_value = have_content(statuses) if run.key.column in OF_CONTENT else None
         if has_value is None and any(map(requires_a_value, conditions)):
             has_value = True
@@ -95,7 +100,7 @@ class RunStatements:
 
     def clauses_in_order(self, drivers: Drivers) -> Sequence[Clause | TextClause]:
         """The conditions on a row of images, if ``is_in_order``."""
-        checks = self._checks(drivers[0], [None])
+        checks = self.checks(drivers[0], [None])
         return self._walking(drivers[0], checks, self.segments[0], self.columns(None))
 
     def ids(self, drivers: Drivers) -> Any:
@@ -175,7 +180,7 @@ class RunStatements:
             is_of = driver.image_id == images.c.id
             joined = join_beginning_with(driver.table, images, is_of)
             found = select(columns[Column.ID].label("id")).select_from(joined)
-        checks = self._checks(driver, branches)
+        checks = self.checks(driver, branches)
         found = found.where(*self._walking(walked, checks, segment, columns))
         return found.order_by(*self.order_of(columns)).limit(self.limit)
 
@@ -191,23 +196,32 @@ class RunStatements:
 
     def _sorted(self, driver: Term, branches: Sequence[Term | None], segment: Segment) -> AnySelect:
         """The first of few images, which are all read."""
-        few = select(driver.image_id.label("found")).where(driver.found)
-        if driver is not REDATED:  # those were not counted
-            few = few.limit(2 * count_limit(self.limit))  # some may have been added since
-        rows = few.subquery()
         columns = {name: unindexed(images.c[name]) for name in self.run.columns}
         keys = [images.c[name].label(f"key_{name}") for name in self.run.columns]
-        gathered = (
-            select(images.c.id, *keys)
-            .select_from(join_beginning_with(rows, images, rows.c.found == images.c.id))
-            .where(*self.places(segment, columns), *self._checks(driver, branches))
-            .offset(0)
-            .subquery()
-        )
+        conditions = [*self.places(segment, columns), *self.checks(driver, branches)]
+        found = select(images.c.id, *keys)
+        if driver.table is images and self.dialect != SQLITE:  # it has statistics
+            found = found.where(driver.found, *conditions)
+        else:
+            found = found.select_from(self._few(driver)).where(*conditions)
+        gathered = found.offset(0).subquery()
         sorted_by = {name: gathered.c[f"key_{name}"] for name in self.run.columns}
         return select(gathered.c.id).order_by(*self.order_of(sorted_by)).limit(self.limit)
 
-    def _checks(self, driver: Term | None, branches: Sequence[Term | None]) -> Sequence[Clause]:
+    def _few(self, driver: Term) -> Join:
+        """The rows of a driver with their images, found in no other way."""
+        of_images = driver.table is images
+        found_by = row_id(images, self.dialect) if of_images else driver.image_id
+        few = select(found_by.label("found")).select_from(driver.table).where(driver.found)
+        if driver is REDATED:  # in the order of its index: another one has both times of all images
+            few = few.order_by(images.c.created_at, images.c.id).limit(MAX_INTEGER)
+        else:
+            few = few.limit(2 * gather_limit(self.limit))  # some may have been added since
+        rows = few.subquery()
+        its = row_id(images, self.dialect) if of_images else images.c.id
+        return join_beginning_with(rows, images, rows.c.found == its)
+
+    def checks(self, driver: Term | None, branches: Sequence[Term | None]) -> Sequence[Clause]:
         """The conditions that are checked of what the driver finds, for these branches."""
         found = [*self.terms.unindexed]
         found += [term.holds for term in self.terms.filters if term is not driver]

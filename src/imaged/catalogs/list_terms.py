@@ -45,6 +45,10 @@ PREFIX_LENGTH = 64  # of a property's value, in its index
 
 Clause = ColumnElement[bool]
 
+BOUNDS = frozenset(
+    {Operator.LESS, Operator.LESS_OR_EQUAL, Operator.GREATER, Operator.GREATER_OR_EQUAL}
+)
+
 #: Columns with an index that has images of one value in the order of their creation.
 ORDERED = frozenset(Column) - {
     *(Column.ID, Column.CREATED_AT, Column.VIRTUAL_SIZE, Column.CHECKSUM, Column.HASH_VALUE)
@@ -113,6 +117,8 @@ class ListTerms:
             *(_property_term(*pair, dialect) for pair in dict.fromkeys(query.properties)),
             *(equal_term(name, value) for name, value in run.equal),
         ]
+        conditions, ranges = _without_ranges(conditions)
+        self.filters += [_range_term(one) for one in ranges]
         for condition in conditions:
             is_of_branches = condition.column is Column.VISIBILITY and self.branches != [None]
             term = None if is_of_branches else condition_term(condition)
@@ -143,6 +149,26 @@ def condition_term(condition: Condition) -> Term | None:
         each = tuple(equal_term(condition.column, value) for value in set(condition.value))
         return Term(images, found, holds, alternatives=each)
     return Term(images, found, holds, is_ordered=is_ordered)
+
+
+def _without_ranges(
+    conditions: Sequence[Condition],
+) -> tuple[list[Condition], list[list[Condition]]]:
+    """Conditions, and those that are bounds of one column, which one index entry is between."""
+    bounds: dict[Column, list[Condition]] = {}
+    for one in conditions:
+        if one.operator in BOUNDS and one.value is not None:
+            bounds.setdefault(one.column, []).append(one)
+    ranges = [those for those in bounds.values() if len(those) > 1]
+    return [one for one in conditions if not any(one in those for those in ranges)], ranges
+
+
+def _range_term(bounds: Sequence[Condition]) -> Term:
+    """The term of images that have a value between bounds."""
+    column = images.c[bounds[0].column]
+    found = and_(*[condition_clause(one, column) for one in bounds])
+    holds = and_(*[condition_clause(one, unindexed(column)) for one in bounds])
+    return Term(images, found, holds, is_ordered=False)
 
 
 def _are_walked(column: Column, values: tuple[Value, ...]) -> bool:

@@ -41,6 +41,9 @@ _IMPLIED = {
     Column.UPDATED_AT: (Column.CREATED_AT, Operator.GREATER, Operator.GREATER_OR_EQUAL),
 }
 
+#: Images at the beginning of an order that are looked at, to tell how far a page reaches.
+SAMPLE_IMAGES = 1000
+
 #: Filters that find few images, the most usual first.
 SELECTIVE = (Column.NAME, Column.OWNER, Column.CREATED_AT, Column.CHECKSUM)
 
@@ -86,18 +89,55 @@ def choose(
     return farthest(reach, key=lambda number: reach[number], default=None)
 
 
+def gather_limit(limit: int) -> int:
+    """How many images are read at most to sort out a page of them, if reading in order is slow."""
+    return 4 * count_limit(limit)
+
+
+def begins_well(hits: int, looked_at: int, limit: int) -> bool:
+    """Whether the beginning of an order, of which ``SAMPLE_IMAGES`` were looked at if there are so
+    many, has so many images of the list that reading in order is quick.
+    """
+    return looked_at < SAMPLE_IMAGES or _expected_reach(hits, limit) <= count_limit(limit)
+
+
+def are_gathered(count: int, hits: int, limit: int) -> bool:
+    """Whether it is cheaper to read all of these images than to read in an order that begins so."""
+    return count <= gather_limit(limit) and count < _expected_reach(hits, limit)
+
+
+def _expected_reach(hits: int, limit: int) -> int:
+    return max(1, limit) * SAMPLE_IMAGES // max(1, hits)
+
+
 def possible_statuses(conditions: Sequence[Condition], caller: Caller | None) -> Collection[Status]:
     """The statuses of images in the list; no caller sees those that are gone."""
     found = set(Status) if caller is None else set(Status) - GONE
     for condition in conditions:
-        if condition.column in OF_CONTENT and requires_a_value(condition):
-            found -= EMPTY
+        if condition.column in OF_CONTENT:
+            if requires_a_value(condition):
+                found -= EMPTY
+            elif condition.value == (None,):
+                found -= COMPLETE
         if condition.column is not Column.STATUS:
             continue
         if condition.operator is Operator.EQUAL:
             found &= {condition.value}
         elif isinstance(condition.value, tuple):
             found &= set(condition.value)
+    return found
+
+
+def bounds_of(statuses: Collection[Status]) -> Sequence[Condition]:
+    """Where a list that is sorted by status begins and ends, if not with the first and the last."""
+    if not statuses:
+        return []
+    least, most = min(statuses), max(statuses)
+    found = (
+        [] if least == min(Status) else [Condition(Column.STATUS, Operator.GREATER_OR_EQUAL, least)]
+    )
+    if most != max(Status):
+        found.append(Condition(Column.STATUS, Operator.LESS_OR_EQUAL, most))
     return found
 
 
