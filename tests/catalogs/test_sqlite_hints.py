@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from imaged.catalogs.image_pages import ListStatements
 from imaged.catalogs.list_statements import RunStatements
 from imaged.catalogs.tables import images
 from imaged.core.list_runs import single_run
@@ -30,10 +32,15 @@ def plan_of(query: ImageQuery, driver: int | None) -> Sequence[str]:
     assert run is not None
     statements = RunStatements(query, run, query.limit, "sqlite")
     term = None if driver is None else statements.terms.filters[driver]
+    return plan_of_statement(statements.ids((term,)))
+
+
+def plan_of_statement(statement: Any) -> Sequence[str]:
+    """How SQLite executes it."""
     engine = create_engine("sqlite://")
     with engine.connect() as db:
         images.metadata.create_all(db)
-        compiled = statements.ids((term,)).compile(engine, compile_kwargs={"literal_binds": True})
+        compiled = statement.compile(engine, compile_kwargs={"literal_binds": True})
         return [
             row.detail
             for row in db.execute(
@@ -90,3 +97,15 @@ def test_images_changed_before_they_were_created_have_an_index() -> None:
 
     assert any("images_redated" in line for line in plan)
     assert not any(line.startswith("SCAN") and "images_updated" in line for line in plan)
+
+
+def test_the_beginning_of_an_order_is_read_as_it_is_needed() -> None:
+    """Images are looked at until a page is full, and not gathered before."""
+    query = ImageQuery(tags=("t",), order=BY_SIZE)
+    run = single_run(query.order, query.conditions, None)
+    assert run is not None
+
+    plan = plan_of_statement(ListStatements(query, run, "sqlite").samples.beginning)
+
+    assert any(line.startswith("CO-ROUTINE") for line in plan)
+    assert not any("MATERIALIZE" in line for line in plan)

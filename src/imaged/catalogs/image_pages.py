@@ -66,8 +66,8 @@ def list_page(db: Connection, query: ImageQuery, max_bytes: int) -> ImagePage:
     if run is None and query.after_id is not None:
         behind = _behind_marker(db, query)
         return ImagePage([]) if behind is None else list_page(db, behind, max_bytes)
-    if run is None and (page := _page_of_few(db, query, max_bytes)) is not None:
-        return page
+    if run is None and (few := _page_of_few(db, query, max_bytes)) is not None:
+        return few
     if run is None:
         conditions = conditions_of_order(query)
         first = partial(_first_of_run, db, query)

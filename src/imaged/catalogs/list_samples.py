@@ -91,18 +91,18 @@ class ListSamples:
         """
         branches, limit = self._run.terms.branches, self._run.limit
         if self._beginning is None:
-            self._beginning = PreparedSelect(self._sample_beginning(), only_estimates=True)
+            self._beginning = PreparedSelect(self.beginning, only_estimates=True)
             self._many = PreparedSelect(self._count_many(), only_estimates=True)
         [(hits, looked_at)] = self._beginning.rows(db, values)
         if begins_well(hits, looked_at, limit) or self._many is None:
             return (None,) * len(branches)
-        found = dict(self._many.rows(db, values))
+        counts = [count for _, count in sorted(map(tuple, self._many.rows(db, values)))]
         filters = self._run.terms.filters
         if filters:
-            rarest = min(range(len(filters)), key=lambda number: found[number])
-            cost, drivers = found[rarest], (filters[rarest],) * len(branches)
+            cost = min(counts)
+            drivers: Drivers = (filters[counts.index(cost)],) * len(branches)
         else:
-            cost, drivers = sum(found.values()), tuple(branches)
+            cost, drivers = sum(counts), tuple(branches)
         return drivers if are_gathered(cost, hits, limit) else (None,) * len(branches)
 
     def _chosen(
@@ -135,7 +135,8 @@ class ListSamples:
             parts.append(_counted(_BY_KEY, rows.limit(self._most)))
         return union_all(*parts)
 
-    def _sample_beginning(self) -> AnySelect:
+    @property
+    def beginning(self) -> AnySelect:
         """How many of the first images of the order are in the list, up to a page; of how many."""
         run = self._run
         columns = run.columns(None)
