@@ -13,8 +13,7 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from imaged.lanes import DEPTH, BackgroundLane, CpuSlots, Lane, LaneFactory, ThreadLane
-from support.inline_lane import InlineLane
+from imaged.lanes import DEPTH, BackgroundLane, CpuSlots, InlineLane, Lane, LaneFactory, ThreadLane
 
 pytestmark = pytest.mark.asyncio
 

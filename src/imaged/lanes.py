@@ -85,11 +85,35 @@ class CpuSlots:
                 self._free.release()
 
 
+class InlineLane(Generic[T]):
+    """A lane without a thread, for items that take less time than handing them to one."""
+
+    def __init__(self, work: Callable[[T], None], *, computes: bool = False) -> None:
+        del computes
+        self._work = work
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def feed(self, item: T) -> None:
+        """Process the item. Raises what the work raised."""
+        self._work(item)
+
+    async def drain(self) -> None:
+        """Return at once: no item is unfinished."""
+
+
 _no_slot = partial(nullcontext, enter_result=False)
 
 
 class ThreadLane(Generic[T]):
-    """A lane with a thread. Closing it waits for the current item, until a timeout."""
+    """A lane with a thread from its first item on.
+
+    Closing it waits for the current item, until a timeout.
+    """
 
     niceness = 5  # a third of the event loop's CPU share under contention
     slots = CpuSlots(PROCESSORS)
@@ -113,15 +137,17 @@ class ThreadLane(Generic[T]):
         self._queue: SimpleQueue[T | None] = SimpleQueue()
         self._failure: BaseException | None = None
         self._closing = False
+        self._has_thread = False
         self._ended = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        threading.Thread(target=self._run, name="lane", daemon=True).start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._closing = True
+        if not self._has_thread:
+            return
         self._queue.put(None)
         with anyio.move_on_after(self._close_timeout_seconds, shield=True):
             await self._ended.wait()
@@ -132,6 +158,9 @@ class ThreadLane(Generic[T]):
         if self._failure is not None:
             self._room.release()
             raise self._failure
+        if not self._has_thread:
+            self._has_thread = True
+            threading.Thread(target=self._run, name="lane", daemon=True).start()
         self._queue.put(item)
 
     async def drain(self) -> None:

@@ -22,10 +22,9 @@ from imaged.core.limits import MIB
 from imaged.core.place_marker import MARKER_NAME
 from imaged.exports.conventions import temporary_name
 from imaged.exports.filesystem import FilesystemExport
-from imaged.lanes import LaneFactory, ThreadLane
+from imaged.lanes import InlineLane, LaneFactory, ThreadLane
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings
-from support.inline_lane import InlineLane
 from support.settings import configured
 from support.waiting import wait_until
 

@@ -12,8 +12,8 @@ from contracts.store_crashes import CrashModel, moments
 from contracts.store_faulty_disks import Call, TracedDisk
 from contracts.store_folder import store_on
 from imaged.core.limits import KIB
+from imaged.lanes import InlineLane
 from imaged.stores.filesystem.store import FilesystemStore
-from support.inline_lane import InlineLane
 
 pytestmark = pytest.mark.asyncio
 

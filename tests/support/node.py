@@ -22,7 +22,7 @@ from imaged.core.policy_rules import Rule
 from imaged.core.task import Task, TaskStatus
 from imaged.core.uploading import share_data
 from imaged.inspectors.oslo_inspector import OsloInspector
-from imaged.lanes import LaneFactory
+from imaged.lanes import InlineLane, LaneFactory
 from imaged.ports.catalog import Catalog
 from imaged.ports.disk_image import ImportCheck
 from imaged.ports.fetcher import Fetcher
@@ -52,7 +52,6 @@ from imaged.services.tasks.types.verify import Verify
 from imaged.services.traffic import Traffic
 from support.bodies import send
 from support.callers import ADMIN
-from support.inline_lane import InlineLane
 from support.memory_fetcher import MemoryFetcher
 from support.reversed_secret_box import ReversedSecretBox
 from support.settings import DEFAULT_CONFIG, clock_guard, configured

@@ -20,6 +20,7 @@ MAX_PROPERTY_VALUE_LENGTH = 65_535
 MAX_PROPERTIES = 128
 MAX_TAGS = 128
 MAX_REQUEST_BYTES = 64 * KIB  # of a JSON body
+SMALL_BODY_BYTES = 64 * KIB  # of data: hashing it takes less time than handing it to threads
 MAX_INTEGER = 2**31 - 1  # of min_ram and min_disk
 
 NO_SPACE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # a disk's, or of a quota

@@ -28,7 +28,8 @@ from imaged.core.disk_format import (
 from imaged.core.errors import FormatRefused, RetryMismatch, SizeMismatch
 from imaged.core.image import BrokenUpload, Content, Image
 from imaged.core.integrity import StoredContent, require_undamaged
-from imaged.lanes import Lane, LaneFactory
+from imaged.core.limits import SMALL_BODY_BYTES
+from imaged.lanes import InlineLane, Lane, LaneFactory
 from imaged.ports.disk_image import InspectorFactory
 from imaged.services.stream_checks import StreamChecks
 
@@ -89,6 +90,8 @@ class IngestPipeline:
         self._virtual_size_bytes: int | None = None
         self._notice: str | None = None
         self.unfinished: list[bytes] = []  # of a block that was incomplete when the body broke off
+        if announced_bytes is not None and announced_bytes <= SMALL_BODY_BYTES:
+            lanes = InlineLane
         announced_bytes = announced_bytes if source is None else None  # compared in full
         self._checks = StreamChecks(lanes, settings.max_size_bytes, announced_bytes)
         inspection = [] if self._inspector is None else [self._inspector]

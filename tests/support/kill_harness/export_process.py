@@ -23,10 +23,10 @@ from contracts.store_bucket import settings_for
 from imaged.core.limits import KIB, MIB
 from imaged.exports.filesystem import FilesystemExport
 from imaged.exports.s3 import S3Export
+from imaged.lanes import InlineLane
 from imaged.ports.export import Destination, ExportFile
 from imaged.stores.filesystem.disk import Disk
 from imaged.stores.filesystem.settings import FilesystemSettings
-from support.inline_lane import InlineLane
 from support.settings import configured
 
 SMALL_DATA = some_bytes(12 * KIB)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ import structlog
 from imaged.core.blob import image_id_of_key
 from imaged.core.block import Block, Blocks, split_holes
 from imaged.core.errors import BlobExists, WriteDiscarded
+from imaged.core.limits import SMALL_BODY_BYTES
 from imaged.lanes import LaneFactory
 from imaged.stores.filesystem.disk import (
     Disk,
@@ -192,16 +194,22 @@ async def write_blocks(
     ``expected_bytes``: this much space must be free; 0 if the size is unknown.
 
     Each time at least ``flush_every_bytes`` more were written, the file is flushed while the
-    writing goes on. After a return the bytes are durable and visible. After an exception nothing is
-    visible, unless a thread hung for longer than ``hung_thread_timeout``.
+    writing goes on. A small body is written by one call in a thread, after its last byte. After a
+    return the bytes are durable and visible. After an exception nothing is visible, unless a thread
+    hung for longer than ``hung_thread_timeout``.
 
     Raises what the file and ``blocks`` raise.
     """
     is_kept = False
     try:
-        await threads.run(partial(file.begin, expected_bytes))
-        size_bytes = await _write(file, blocks, lanes)
-        await threads.run(file.publish)
+        if 0 < expected_bytes <= SMALL_BODY_BYTES:
+            gathered = [block async for block in blocks]
+            size_bytes = sum(block.size_bytes for block in gathered)
+            await threads.run(partial(_write_at_once, file, expected_bytes, gathered))
+        else:
+            await threads.run(partial(file.begin, expected_bytes))
+            size_bytes = await _write(file, blocks, lanes)
+            await threads.run(file.publish)
         file.commit()  # no await between here and the end, so no cancellation
         is_kept = True
     finally:
@@ -226,3 +234,10 @@ async def _write(file: TemporaryFile, blocks: Blocks, lanes: LaneFactory) -> int
         await writing.drain()
         await flushing.drain()
     return size_bytes
+
+
+def _write_at_once(file: TemporaryFile, expected_bytes: int, blocks: Sequence[Block]) -> None:
+    file.begin(expected_bytes)
+    for block in blocks:
+        file.write(block)
+    file.publish()

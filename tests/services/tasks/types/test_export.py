@@ -25,6 +25,7 @@ from imaged.core.errors import (
 from imaged.core.task import Task, TaskStatus
 from imaged.exports.conventions import temporary_name
 from imaged.inspectors.oslo_inspector import OsloInspector
+from imaged.lanes import InlineLane
 from imaged.ports.catalog import Catalog
 from imaged.ports.disk_image import Scratch, ScratchFolder
 from imaged.ports.export import ExportFile
@@ -39,7 +40,6 @@ from support.callers import ADMIN, OWNER, STRANGER
 from support.cluster import Cluster
 from support.fake_converter import FakeConverter
 from support.faults import catalog_fails, from_nth, hangs, nth, override_calls, pause
-from support.inline_lane import InlineLane
 from support.memory_destination import MemoryDestination
 from support.node import A, B, FixedBlockBudget, Node
 from support.sample_images import task as record

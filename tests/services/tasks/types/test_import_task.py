@@ -12,13 +12,13 @@ from imaged.core.image import Image
 from imaged.core.lifecycle import Status
 from imaged.core.task import Task, TaskStatus
 from imaged.inspectors.oslo_inspector import OsloInspector
+from imaged.lanes import InlineLane
 from imaged.services.tasks.context import StreamCheckFactory
 from imaged.services.tasks.image_converter import ImageConverter
 from imaged.services.tasks.types.import_task import ImportTask
 from support.callers import OWNER
 from support.cluster import Cluster
 from support.fake_converter import FakeConverter
-from support.inline_lane import InlineLane
 from support.memory_fetcher import MemoryFetcher
 from support.node import LEASE, Node
 from support.quotas import limit_total, used_bytes
