@@ -162,6 +162,13 @@ class TestThreadLane(LaneContract):
             gate.set()
             await feeding.drain()
 
+    async def test_a_lane_that_is_not_fed_has_no_thread(self) -> None:
+        """Most uploads are flushed once, at their end."""
+        before = set(threading.enumerate())
+        async with ThreadLane[int](print) as unused:
+            await unused.drain()
+            assert set(threading.enumerate()) <= before
+
     async def test_a_drain_that_is_cancelled_takes_no_room(self, gate: threading.Event) -> None:
         """Its client has gone, and what had come is digested all the same."""
         with anyio.fail_after(PATIENCE):

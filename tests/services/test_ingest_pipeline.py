@@ -59,6 +59,23 @@ async def test_the_second_digest_is_configured(cluster: Cluster) -> None:
     assert image.content.hash_value == hashlib.sha256(BODY).hexdigest()
 
 
+async def test_a_small_body_needs_no_lanes(cluster: Cluster) -> None:
+    """Threads of its own would take longer than its digests; it is judged all the same."""
+    data = disk_images.qcow2()[:1024]
+    await cluster.queued(A, disk_format="qcow2")
+    node = cluster.node(lanes=forbidden)
+    with pytest.raises(FormatRefused):
+        await node.upload(A, cut(bytes(1024), 100), 1024)
+    image = await node.upload(A, cut(data, 100), len(data))
+    assert image.content is not None
+    assert image.content.hash_value == hashlib.sha512(data).hexdigest()
+
+
+def forbidden(work: Any, *, computes: bool = False) -> Any:
+    """Makes no lane."""
+    raise AssertionError(work, computes)
+
+
 # what is refused before anything is read
 
 

@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import pytest
 import pytest_asyncio
@@ -96,6 +96,21 @@ class TestFilesystemStore(
         status = (root / key).stat()
         assert status.st_size == len(data)
         assert status.st_blocks * 512 < MIB
+
+    @pytest.mark.parametrize("block_bytes", [1000, MIB])
+    async def test_a_small_blob_is_written_by_one_call(self, root: Path, block_bytes: int) -> None:
+        """Without lanes; a body that breaks off leaves nothing."""
+
+        def forbidden(work: object, *, computes: bool = False) -> Never:
+            raise AssertionError(work, computes)
+
+        store = await checked(store_on(root, lanes=forbidden, min_free_bytes=LOW))
+        key, data = new_key(), b"x" + bytes(5000) + b"y"
+        with pytest.raises(LookupError):
+            await store.put(new_key(), body(data, block_bytes, LookupError()), len(data))
+        assert await store.put(key, body(data, block_bytes), len(data)) == len(data)
+        assert (root / key).read_bytes() == data
+        assert [found async for found in store.list_keys()] == [key]
 
     async def test_the_layout(self, store: FilesystemStore, root: Path) -> None:
         """The folders of the drawing exist, all of them, from the beginning."""
