@@ -19,6 +19,7 @@ from imaged.catalogs.sql_catalog import SqlCatalog
 from imaged.core.claim import InstanceId
 from imaged.core.deletion import delete
 from imaged.core.errors import BlobGone, ImageExists
+from imaged.core.lifecycle import Status
 from imaged.core.quota import Resource
 from imaged.core.summary import Instance
 from imaged.core.task import TaskStatus, cancel, claim_task
@@ -199,3 +200,21 @@ async def test_an_image_with_bytes_in_several_rows(catalog: SqlCatalog, url: str
     image = await catalog.get_image("i")
     assert [location.key for location in image.locations] == ["i/2"]
     assert samples.known(await catalog.remove_blob("i/2")).locations == ()
+
+
+async def test_rows_that_others_have_locked_are_left(catalog: SqlCatalog, url: str) -> None:
+    """Removing many rows waits for no lock, neither of a row nor of an image; others leave."""
+    for image_id in ("i", "j", "k"):
+        await samples.add_expired(catalog, image_id)
+
+    async with other_transaction(url) as other:
+        await other.execute("SELECT FROM blobs WHERE key = 'i/1' FOR UPDATE")
+        await other.execute("SELECT FROM images WHERE id = 'j' FOR UPDATE")
+        with anyio.fail_after(10):
+            left = await catalog.remove_blobs(["i/1", "j/1", "k/1"])
+
+    assert set(left) == {"i/1", "j/1"}
+    assert await catalog.list_keys(samples.STORE) == {"i/1", "j/1"}
+    assert (await catalog.get_image("k")).status is Status.DELETED
+    assert not await catalog.remove_blobs(left)
+    assert not await catalog.list_keys(samples.STORE)

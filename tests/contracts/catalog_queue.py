@@ -54,6 +54,34 @@ class QueueContract:
         assert await catalog.get_image("i") == deleted
         assert not await catalog.list_keys(samples.STORE)
 
+    async def test_many_rows_leave_at_once(self, catalog: Catalog) -> None:
+        """As if each left alone: with their images and their histories, and nothing that is kept,
+        unknown or gone.
+        """
+        for image_id in ("i", "j", "alone"):
+            await samples.add_expired(catalog, image_id)
+        active = await samples.add_active(catalog, "k")
+        await catalog.add_stray(samples.place("s"), samples.NO_DELAY)
+        alone = samples.known(await catalog.remove_blob("alone/1"))
+
+        for _ in range(2):
+            assert not await catalog.remove_blobs(["k/1", "j/1", "none", "s", "i/1"])
+
+        assert not await catalog.remove_blobs([])
+        assert await catalog.list_keys(samples.STORE) == {"k/1"}
+        assert await catalog.get_image("k") == active
+        expected = await catalog.get_history("alone")
+        for image_id in ("i", "j"):
+            history = await catalog.get_history(image_id)
+            assert [one.action for one in history.entries] == [
+                one.action for one in expected.entries
+            ]
+            deleted = history.image
+            assert (deleted.status, deleted.locations) == (Status.DELETED, ())
+            assert deleted.version == alone.version
+            assert deleted.since == deleted.updated_at
+        await audit(catalog)
+
     async def test_staged_bytes_that_were_imported(self, catalog: Catalog) -> None:
         """Their row goes alone: the image has other bytes."""
         await samples.add_staged(catalog, "i")

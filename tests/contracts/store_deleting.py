@@ -15,9 +15,11 @@ from contracts.store_bodies import (
     read_all,
     some_bytes,
 )
-from imaged.core.errors import BlobMissing, WriteDiscarded
+from imaged.core.errors import BlobMissing, StoreError, WriteDiscarded
 from imaged.core.limits import MIB
-from imaged.ports.store import Store
+from imaged.ports.meter import ignore_measurement
+from imaged.ports.store import BatchDeletion, Store
+from imaged.stores.metered import meter_store
 
 
 class DeletingContract:
@@ -102,3 +104,36 @@ class DeletingContract:
         assert result == 9 or isinstance(result, WriteDiscarded)
         assert await door.read_raw(key) is None
         assert key not in await all_keys(store)
+
+
+class BatchDeletionContract:
+    """Many are deleted in one call, each as if it were alone."""
+
+    @pytest.mark.parametrize("is_metered", [False, True])
+    async def test_many_are_deleted_in_one_call(
+        self, store: Store, door: StoreBackdoor, *, is_metered: bool
+    ) -> None:
+        """Complete or unfinished, in the same folder or not; missing ones are gone too."""
+        kept, *keys = [new_key() for _ in range(6)]
+        for key in (kept, *keys[:2]):
+            await store.put(key, body(b"bytes"))
+        await door.write_unfinished(keys[2], b"bytes")
+        either = meter_store(store, ignore_measurement) if is_metered else store
+        assert isinstance(either, BatchDeletion)
+
+        for _ in range(2):
+            assert set(await either.delete_batch(keys)) == set(keys)
+
+        assert await all_keys(store) == [kept]
+        assert [await door.read_raw(key) for key in keys] == [None] * 5
+
+    async def test_no_key_is_deleted_with_a_wrong_one(self, store: Store) -> None:
+        """A name that is no key might be a file of others."""
+        key = new_key()
+        await store.put(key, body(b"bytes"))
+        assert isinstance(store, BatchDeletion)
+
+        with pytest.raises(StoreError):
+            await store.delete_batch([key, "../other"])
+
+        assert await all_keys(store) == [key]

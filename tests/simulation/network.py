@@ -8,8 +8,15 @@ it does from then on matters. What is in the network when it dies is delivered a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar, cast
@@ -181,6 +188,15 @@ class NetworkedStore:
     async def delete(self, key: str, upload_id: str | None = None) -> None:
         """As the store does, but it is refused more often."""
         await self._wire.call(self._error, self._store.delete, key, upload_id)
+
+    async def delete_batch(self, keys: Sequence[str]) -> Sequence[str]:
+        """Each of them as above; those that are refused are not in the answer."""
+        gone = []
+        for key in keys:
+            with suppress(StoreError):
+                await self.delete(key)
+                gone.append(key)
+        return gone
 
     async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
         """As the store does."""

@@ -63,9 +63,9 @@ class RecordingCatalog(MemoryCatalog):
         self._record(seen[-1].status, after)
         return after
 
-    async def remove_blob(self, key: str) -> Image | None:
+    def _remove_blob(self, key: str) -> Image | None:
         """Let a row leave, and record what became of its image."""
-        deleted = await super().remove_blob(key)
+        deleted = super()._remove_blob(key)
         if deleted is not None:
             self._record(Status.PENDING_DELETE, deleted)
         return deleted

@@ -26,6 +26,7 @@ from contracts.store_bodies import (
     read_all,
     some_bytes,
 )
+from contracts.store_deleting import BatchDeletionContract
 from contracts.store_faulty_disks import SmallDisk
 from contracts.store_folder import FolderBackdoor, folders, store_on, vanish
 from contracts.store_reading import LastingReadersContract
@@ -44,7 +45,11 @@ LOW = 16 * MIB  # free space that every machine has
 
 
 class TestFilesystemStore(
-    StoreContract, ExclusiveWritersContract, LastingReadersContract, LimitedStoreContract
+    StoreContract,
+    ExclusiveWritersContract,
+    LastingReadersContract,
+    LimitedStoreContract,
+    BatchDeletionContract,
 ):
     """The contract, and files, modes and space."""
 
@@ -67,6 +72,17 @@ class TestFilesystemStore(
     def small_door(self, root: Path) -> FolderBackdoor:
         """A back door to it."""
         return FolderBackdoor(root)
+
+    async def test_what_cannot_be_deleted_is_not_gone(
+        self, store: FilesystemStore, root: Path
+    ) -> None:
+        """A folder in the place of a file, for example: others are deleted with the same call."""
+        bad, good = new_key(), new_key()
+        (root / bad).mkdir()
+        await store.put(good, body(b"bytes"))
+
+        assert await store.delete_batch([bad, good]) == [good]
+        assert not (root / good).exists()
 
     @pytest.mark.parametrize("is_metered", [False, True])
     async def test_chunks_are_read_with_their_checksum(

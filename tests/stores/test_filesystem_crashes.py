@@ -105,6 +105,21 @@ async def test_a_delete_survives_every_cut(root: Path, without: Sequence[str]) -
     assert _is_absent(_last(disk.trace), [root / key, root / ".tmp" / key[3:]])
 
 
+async def test_a_batch_of_deletes_survives_a_cut(root: Path) -> None:
+    """After it returned, no name of any of the blobs can reappear; each folder was synced once."""
+    keys, disk = [new_key(), new_key()], TracedDisk()
+    store = await _store(root, disk)
+    for key in keys:
+        await store.put(key, body(DATA, 4 * KIB))
+    calls = len(disk.trace)
+    assert set(await store.delete_batch(keys)) == set(keys)
+
+    names = [path for key in keys for path in (root / key, root / ".tmp" / key[3:])]
+    assert _is_absent(_last(disk.trace), names)
+    syncs = [call for call in disk.trace[calls:] if call.name == "fsync"]
+    assert len(syncs) == len({key[:2] for key in keys}) + 1
+
+
 async def test_the_remains_of_a_failure_do_not_come_back(root: Path) -> None:
     """The delete of a write that failed is as durable as any other."""
     key, disk = new_key(), TracedDisk()

@@ -15,7 +15,6 @@ from typing import TypeVar
 from uuid import UUID
 
 from imaged.catalogs import (
-    blobs,
     image_pages,
     image_rows,
     images,
@@ -27,14 +26,14 @@ from imaged.catalogs import (
 from imaged.catalogs.change_log import ChangeLog, bound_actor
 from imaged.catalogs.database import Database, ListBudgetSpent, Transaction
 from imaged.catalogs.sql_accounts import SqlAccounts
+from imaged.catalogs.sql_blobs import SqlBlobs
 from imaged.catalogs.sql_installation import SqlInstallation
 from imaged.catalogs.sql_outbox import SqlOutbox
 from imaged.core import ledger
-from imaged.core.blob import Blob
 from imaged.core.claim import Claim, InstanceId
 from imaged.core.errors import ListTooBroad
 from imaged.core.history import ImageHistory
-from imaged.core.image import Change, Image, Location
+from imaged.core.image import Change, Image
 from imaged.core.list_plan import LIST_BUDGET, filter_to_add, is_simple
 from imaged.core.query import ImagePage, ImageQuery, TaskQuery
 from imaged.core.summary import Summary
@@ -47,7 +46,7 @@ T = TypeVar("T")
 SHORT_PAGE = 50  # images: about a millisecond
 
 
-class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
+class SqlCatalog(SqlAccounts, SqlBlobs, SqlInstallation, SqlOutbox):
     """Keeps the catalog in a database."""
 
     def __init__(
@@ -57,7 +56,7 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
         limits: ProjectLimits | None = None,
     ) -> None:
         super().__init__(database, limits)
-        self._change_log = change_log or ChangeLog()
+        self.change_log = change_log or ChangeLog()
         self.list_budget = LIST_BUDGET
 
     async def close(self) -> None:
@@ -74,7 +73,7 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
         """Store a new image; returns it with its timestamps. Raises what the port says."""
         add = partial(images.add, image=image, by=bound_actor(), wanted=self.wanted_events)
         added = await self.write_charged(add, image.id)
-        self._change_log.image_changed(None, added)
+        self.change_log.image_changed(None, added)
         return added
 
     async def get_image(self, image_id: str) -> Image:
@@ -123,7 +122,7 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
             wanted=self.wanted_events,
         )
         before, after = await self.write_charged(modify, image_id)
-        self._change_log.image_changed(before, after)
+        self.change_log.image_changed(before, after)
         return ledger.without_ended_task(after)
 
     async def find_expirable(self, delay: timedelta, limit: int) -> Sequence[Image]:
@@ -149,7 +148,7 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
     async def add_task(self, task: Task) -> Task:
         """Store a new task that writes no image; returns it with its timestamps."""
         added = await self.database.write(partial(tasks.add, task=task, wanted=self.wanted_events))
-        self._change_log.task_changed(None, added)
+        self.change_log.task_changed(None, added)
         return added
 
     async def get_task(self, task_id: str) -> Task:
@@ -176,9 +175,9 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
         )
         changed = await self.write_charged(modify)
         if changed.image is not None:
-            self._change_log.image_changed(*changed.image)
+            self.change_log.image_changed(*changed.image)
         else:
-            self._change_log.task_changed(changed.before, changed.after)
+            self.change_log.task_changed(changed.before, changed.after)
         return changed.after
 
     async def update_task_progress(self, task_id: str, attempt: int, progress: Progress) -> None:
@@ -210,61 +209,6 @@ class SqlCatalog(SqlAccounts, SqlInstallation, SqlOutbox):
         return await self.database.write(
             partial(tasks.expire, limit=limit, wanted=self.wanted_events)
         )
-
-    # blobs
-
-    async def get_blob(self, key: str) -> Blob | None:
-        """Return the ledger's row, if it exists."""
-        return await self.database.read(partial(blobs.get, key=key))
-
-    async def get_block_checksums(self, key: str, page: int) -> bytes | None:
-        """Return a page of the checksums of a blob's blocks, if they are recorded."""
-        return await self.database.read(partial(blobs.get_checksums, key=key, page=page))
-
-    async def set_block_checksums(self, key: str, checksums: bytes) -> None:
-        """Record the checksums of all blocks of a complete blob."""
-        replace = partial(blobs.replace_checksums, key=key, checksums=checksums)
-        await self.database.write(replace)
-
-    async def take_doomed(self, limit: int, busy_for: timedelta) -> Sequence[Blob]:
-        """Take blobs that are due, the longest due first. They are due again after ``busy_for``."""
-        return await self.database.write(partial(blobs.take_doomed, limit=limit, busy_for=busy_for))
-
-    async def list_doomed(self, limit: int) -> Sequence[Blob]:
-        """Doomed blobs, due or not, the longest due first; takes none."""
-        return await self.database.read(partial(blobs.list_doomed, limit=limit))
-
-    async def record_upload_id(self, key: str, upload_id: str) -> None:
-        """Record the store's own id of a write. Raises BlobGone."""
-        await self.database.write(partial(blobs.record_upload_id, key=key, upload_id=upload_id))
-
-    async def recheck_later(self, key: str, after: timedelta) -> None:
-        """Record that these bytes are deleted but more may arrive: due again ``after`` this."""
-        await self.database.write(partial(blobs.recheck_later, key=key, after=after))
-
-    async def reschedule(self, key: str, why: str) -> Blob | None:
-        """Record that deleting failed. Returns the row; None if it is gone."""
-        return await self.database.write(partial(blobs.reschedule, key=key, why=why))
-
-    async def remove_blob(self, key: str) -> Image | None:
-        """Record that these bytes are deleted. Returns the image that this deleted, if any."""
-        deleted = await self.database.write(partial(blobs.remove_blob, key=key, by=bound_actor()))
-        if deleted is not None:
-            self._change_log.image_scrubbed(deleted)
-        return deleted
-
-    async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
-        """Doom bytes that have no row in the ledger. Returns whether they had none."""
-        add = partial(blobs.add_stray, location=location, quarantine=quarantine)
-        return await self.database.write(add)
-
-    async def list_keys(self, store: str, prefix: str = "") -> Collection[str]:
-        """Every key of the ledger in this store with this prefix."""
-        return await self.database.read(partial(blobs.list_keys, store=store, prefix=prefix))
-
-    async def list_kept(self, store: str, prefix: str = "") -> Collection[str]:
-        """Those of the keys whose bytes are complete and referenced."""
-        return await self.database.read(partial(blobs.list_kept, store=store, prefix=prefix))
 
     # leases
 

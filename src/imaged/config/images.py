@@ -184,7 +184,8 @@ class ScrubberSection(Section):
     )
     concurrency: Concurrency = setting(
         4,
-        "How many blobs are deleted at the same time; more helps slow stores only.",
+        "How many images expire, and how many blobs of a bucket are deleted, at the same time. "
+        "Folders delete in batches.",
         reloadable=True,
     )
     keep_records: Duration = setting(

@@ -206,6 +206,15 @@ class BlobCatalog(Protocol):
         """
         ...
 
+    async def remove_blobs(self, keys: Collection[str]) -> Collection[str]:
+        """Do what ``remove_blob`` does for each of these keys, in one transaction that waits for no
+        lock.
+
+        Returns the keys of rows that others had locked, for ``remove_blob``. Raises CatalogError,
+        also if only one of the rows was refused: nothing is written then.
+        """
+        ...
+
     async def add_stray(self, location: Location, quarantine: timedelta) -> bool:
         """Doom bytes that have no row, to be deleted after ``quarantine``.
 

@@ -10,7 +10,7 @@ Optional abilities are Protocols of their own: test with ``isinstance`` before u
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -182,6 +182,19 @@ class Closeable(Protocol):
 
     async def close(self) -> None:
         """Release them. The store opens them again when it is used again."""
+        ...
+
+
+@runtime_checkable
+class BatchDeletion(Protocol):
+    """Can delete many blobs for much less than each of them alone."""
+
+    async def delete_batch(self, keys: Sequence[str]) -> Collection[str]:
+        """Delete these blobs as ``delete`` does; return the keys of those that are gone.
+
+        Of the others, nothing is known: ``delete`` tells why. Raises StoreError; nothing is known
+        of any of them then.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ fails is postponed (``ItemBackoff``). If the catalog itself does not answer, the
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import inf
@@ -187,6 +187,31 @@ class ItemBackoff:
             return None
         self._failed.pop(item, None)
         return result
+
+    async def try_items(
+        self, works: Mapping[str, Callable[[], Awaitable[T]]], at_once: int
+    ) -> Sequence[T | None]:
+        """Do what ``try_item`` does for each item, so many at once. Raises CatalogError if the
+        catalog does not answer at all; items that were not begun are left.
+        """
+        limiter = anyio.Semaphore(at_once)
+        results: list[T | None] = []
+        outage: CatalogError | None = None
+
+        async def run(item: str, work: Callable[[], Awaitable[T]]) -> None:
+            nonlocal outage
+            async with limiter:
+                try:
+                    results.append(None if outage else await self.try_item(item, work))
+                except CatalogError as error:
+                    outage = error
+
+        async with anyio.create_task_group() as tasks:
+            for item, work in works.items():
+                tasks.start_soon(run, item, work)
+        if outage is not None:
+            raise outage
+        return results
 
     def _put_off(self, item: str, error: Exception) -> None:
         self._forget_gone()

@@ -18,21 +18,22 @@ import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from imaged.core.blob import Blob, BlobState, image_id_of_key, needs_recheck
+from imaged.core.blob import Blob, BlobState
 from imaged.core.deletion import expire, purge
-from imaged.core.errors import CatalogError, StoreError, UnknownStore
+from imaged.core.errors import CatalogError
 from imaged.core.image import Image
 from imaged.ports.catalog import Catalog
-from imaged.ports.store import Store, Stores
+from imaged.ports.store import Stores
+from imaged.services.blob_deleter import BlobDeleter
 from imaged.services.clock_guard import ClockGuard
 from imaged.services.periodic import ItemBackoff, is_made, run_all_steps
 
 log = structlog.get_logger()
 
-STORE_CHECK_SECONDS = 2.0
 PROGRESS_SECONDS = 60  # between two lines about the progress of a long round
 SCRUB_BATCH = 100  # images expired, or records purged, between two checks
-BLOBS_PER_SLOT = 4  # blobs taken at a time, for each concurrent deletion
+BLOBS_PER_SLOT = 4  # blobs taken at first, for each concurrent deletion
+MAX_BLOBS = 512  # taken at a time, when deletions are quick
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,15 +88,21 @@ class BlobScrubber:
         clock: ClockGuard,
     ) -> None:
         self._catalog = catalog
-        self._stores = stores
         self._clock = clock
         self._before = ScrubReport()  # the sum of all rounds before the last
         self._last = ScrubReport()
-        self._hanging: set[str] = set()  # stores that are skipped in this round
-        self._out: set[str] = set()  # likewise, because they do not work at all
         self._told_at = 0.0  # when this round last logged its progress, by the event loop's clock
         self.postponed = ItemBackoff("scrubber", catalog.check)
-        self.settings = settings
+        self._deleter = BlobDeleter(catalog, stores, settings, self.postponed)
+
+    @property
+    def settings(self) -> ScrubberSettings:
+        """What holds from the next batch on."""
+        return self._deleter.settings
+
+    @settings.setter
+    def settings(self, settings: ScrubberSettings) -> None:
+        self._deleter.settings = settings
 
     @property
     def totals(self) -> ScrubReport:
@@ -149,7 +156,7 @@ class BlobScrubber:
             for location in image.locations:
                 blob = await self._catalog.get_blob(location.key)
                 if blob is not None and blob.state is BlobState.DOOMED:  # no clone needs it
-                    await self._delete_bytes(blob, report)
+                    await self._deleter.delete_alone(blob, report)
         return report
 
     async def _redate(self, _: ScrubReport) -> None:
@@ -163,11 +170,9 @@ class BlobScrubber:
         while images := await self._find_expirable():
             if not await self._clock.is_reliable():
                 return
-            expired = 0
-            for image in images:
-                with bound_contextvars(image_id=image.id):
-                    done = await self.postponed.try_item(image.id, partial(self._expire, image))
-                expired += bool(done)
+            works = {image.id: partial(self._expire, image) for image in images}
+            results = await self.postponed.try_items(works, self.settings.concurrency)
+            expired = sum(map(bool, results))
             report.expired += expired
             await self._tell_progress(report)
             if not expired:  # other instances are processing them
@@ -180,89 +185,27 @@ class BlobScrubber:
 
     async def _expire(self, image: Image) -> bool:
         """False if it was restored meanwhile, or another scrubber was faster."""
-        return await is_made(self._catalog.modify_image(image.id, expire(image)))
+        with bound_contextvars(image_id=image.id):
+            return await is_made(self._catalog.modify_image(image.id, expire(image)))
 
     async def _delete_due(self, report: ScrubReport) -> None:
-        at_once = self.settings.concurrency
-        self._hanging.clear()
-        self._out.clear()
-        while blobs := await self._catalog.take_doomed(
-            at_once * BLOBS_PER_SLOT, self.settings.busy_for
-        ):
+        self._deleter.begin_round()
+        few = limit = self.settings.concurrency * BLOBS_PER_SLOT
+        while blobs := await self._catalog.take_doomed(limit, self.settings.busy_for):
             if not await self._clock.is_reliable():
                 return  # they are due again when they are no longer hidden
-            limiter = anyio.Semaphore(at_once)
-            async with anyio.create_task_group() as tasks:
-                for blob in blobs:
-                    tasks.start_soon(self._delete, blob, report, limiter)
+            began_at = anyio.current_time()
+            await self._deleter.delete(blobs, report)
+            is_quick = anyio.current_time() - began_at < self._quick_seconds
+            limit = min(limit * 2, MAX_BLOBS) if is_quick else few
             await self._tell_progress(report)
 
-    async def _delete(self, blob: Blob, report: ScrubReport, limiter: anyio.Semaphore) -> None:
-        async with limiter:
-            if blob.store in self._hanging | self._out:
-                return  # it is due again when it is no longer hidden
-            with bound_contextvars(image_id=image_id_of_key(blob.key)):
-                await self.postponed.try_item(blob.key, partial(self._delete_row, blob, report))
-
-    async def _delete_row(self, blob: Blob, report: ScrubReport) -> None:
-        try:
-            await self._delete_bytes(blob, report)
-        except CatalogError as error:  # it is due again when it is no longer hidden
-            log.debug("blob.row_kept", key=blob.key, error=str(error))
-
-    async def _delete_bytes(self, blob: Blob, report: ScrubReport) -> None:
-        try:
-            store = self._stores.pick(blob.store)
-        except UnknownStore as error:
-            await self._put_off(blob, str(error), report)
-            return
-        try:
-            await self._delete_in_time(store, blob)
-        except StoreError as error:
-            if await self._is_out(store):  # the blob is due again when it is no longer hidden
-                report.failed += 1
-            else:
-                await self._put_off(blob, str(error), report)
-            return
-        if needs_recheck(blob, store.settles_after):
-            await self._catalog.recheck_later(blob.key, store.settles_after)
-        else:
-            await self._catalog.remove_blob(blob.key)
-        report.deleted += 1
-        report.deleted_bytes += blob.size_bytes
-        log.debug("blob.deleted", store=blob.store, key=blob.key, bytes=blob.size_bytes)
-
-    async def _delete_in_time(self, store: Store, blob: Blob) -> None:
-        """Delete with a timeout: a call to a disk that hangs never returns, and would block the
-        others.
+    @property
+    def _quick_seconds(self) -> float:
+        """The time of a batch after which the next one may be twice as large, so that no batch
+        takes as long as its blobs are hidden from other scrubbers.
         """
-        seconds = self.settings.busy_for.total_seconds()
-        try:
-            with anyio.fail_after(seconds):
-                await store.delete(blob.key, blob.upload_id)
-        except TimeoutError:
-            self._hanging.add(store.name)
-            raise StoreError(store.name, f"did not delete it within {seconds:g} s") from None
-
-    async def _is_out(self, store: Store) -> bool:
-        """Whether the store itself does not work: then its other blobs are skipped in this round,
-        and nothing is said of them, because the outage is logged.
-        """
-        if store.name in self._hanging:
-            return False
-        if store.name not in self._out:
-            try:
-                with anyio.fail_after(STORE_CHECK_SECONDS):
-                    await store.check()
-            except (StoreError, TimeoutError):
-                self._out.add(store.name)
-        return store.name in self._out
-
-    async def _put_off(self, blob: Blob, why: str, report: ScrubReport) -> None:
-        report.failed += 1
-        await self._catalog.reschedule(blob.key, why)
-        if why != blob.last_error:  # a persisting error is logged once
-            log.error("blob.delete_failed", store=blob.store, key=blob.key, error=why)
+        return self.settings.busy_for.total_seconds() / 8
 
     async def _purge_due(self, report: ScrubReport) -> None:
         while await self._clock.is_reliable():

@@ -6,7 +6,7 @@ waits for its blocks does not count as the store's time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from time import perf_counter
@@ -17,6 +17,7 @@ from imaged.core.errors import StoreError
 from imaged.core.summary import StoreSpace
 from imaged.ports.meter import Meter, Timing
 from imaged.ports.store import (
+    BatchDeletion,
     BlobReader,
     CheckingReader,
     Closeable,
@@ -43,6 +44,8 @@ def meter_store(store: Store, meter: Meter) -> Store:
         and isinstance(store, PresignedDownload)
     ):
         return MeteredCapableStore(store, meter)
+    if isinstance(store, BatchDeletion):
+        return MeteredFolderStore(store, store, meter)
     return MeteredStore(store, meter)
 
 
@@ -133,6 +136,19 @@ class MeteredCapableStore(MeteredStore):
     async def presign(self, key: str, valid_for: timedelta, file_name: str | None = None) -> str:
         """A URL for GET and ranges of it. It grants the right to read the blob: never log it."""
         return await self._able.presign(key, valid_for, file_name)
+
+
+class MeteredFolderStore(MeteredStore):
+    """Measures a store that deletes in batches. A batch counts as one deletion."""
+
+    def __init__(self, store: Store, deletion: BatchDeletion, meter: Meter) -> None:
+        super().__init__(store, meter)
+        self._deletion = deletion
+
+    async def delete_batch(self, keys: Sequence[str]) -> Collection[str]:
+        """Remove these blobs; returns the keys of those that are gone. Raises StoreError."""
+        with Timing(self._meter, "delete"):
+            return await self._deletion.delete_batch(keys)
 
 
 class MeteredReader:

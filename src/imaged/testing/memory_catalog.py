@@ -108,6 +108,16 @@ class MemoryCatalog(MemoryTasks, MemoryInstallation):
     async def remove_blob(self, key: str) -> Image | None:
         """Record that these bytes are deleted. Returns the image that this deleted, if any."""
         await checkpoint()
+        return self._remove_blob(key)
+
+    async def remove_blobs(self, keys: Collection[str]) -> Collection[str]:
+        """Record that these bytes are deleted; returns none, because nothing is ever locked."""
+        await checkpoint()
+        for key in keys:
+            self._remove_blob(key)
+        return ()
+
+    def _remove_blob(self, key: str) -> Image | None:
         blob = self._doomed(key)
         if blob is None:
             return None

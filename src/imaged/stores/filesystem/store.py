@@ -124,6 +124,14 @@ class FilesystemStore:
         require_key(self.name, key)
         await self._threads.run(partial(self._remove, key))
 
+    async def delete_batch(self, keys: Sequence[str]) -> Sequence[str]:
+        """Remove these blobs and any unfinished writes of them in one thread; each folder is synced
+        once. Returns the keys of those that are gone.
+        """
+        for key in keys:
+            require_key(self.name, key)
+        return await self._threads.run(partial(self._remove_batch, keys))
+
     async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
         """Every key with this prefix that has bytes, complete or unfinished.
 
@@ -159,13 +167,36 @@ class FilesystemStore:
 
     def _remove(self, key: str) -> None:
         self.place.require()
-        temporary, final = self._paths.temporary_path(key), self._paths.blob_path(key)
-        with os_errors_translated(self.name, final):
-            for path in (temporary, final, temporary):  # a rename to the final name, or back
-                with suppress(FileNotFoundError):
-                    self._disk.unlink(path)
-            for folder in (final.parent, temporary.parent):
+        with os_errors_translated(self.name, self._paths.blob_path(key)):
+            self._unlink(key)
+            for folder in self._folders_of(key):
                 sync_folder(self._disk, folder)
+
+    def _remove_batch(self, keys: Sequence[str]) -> Sequence[str]:
+        """All names are removed before the first folder is synced: that writes the journal of the
+        filesystem for all of them, and the others have little left to do.
+        """
+        self.place.require()
+        gone = []
+        for key in keys:
+            with suppress(OSError):
+                self._unlink(key)
+                gone.append(key)
+        folders = dict.fromkeys(folder for key in gone for folder in self._folders_of(key))
+        with os_errors_translated(self.name, self._settings.path):
+            for folder in folders:
+                sync_folder(self._disk, folder)
+        self.place.require()  # unmounted meanwhile, what was missing is not gone
+        return gone
+
+    def _unlink(self, key: str) -> None:
+        temporary, final = self._paths.temporary_path(key), self._paths.blob_path(key)
+        for path in (temporary, final, temporary):  # a rename to the final name, or back
+            with suppress(FileNotFoundError):
+                self._disk.unlink(path)
+
+    def _folders_of(self, key: str) -> Sequence[Path]:
+        return self._paths.blob_path(key).parent, self._paths.temporary_folder
 
     async def _names(self, folder: Path) -> Sequence[str]:
         with os_errors_translated(self.name, folder):
