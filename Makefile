@@ -50,7 +50,7 @@ test-s3: $(VENV)/.test ## the exam of stores at an S3 server: URL=… (keys and 
 curves: $(VENV)/.bench ## how requests scale with processes, and uploads with their number, as drawings in bench/curves
 	$(BIN)/python -m bench.curves $(ARGS)
 
-bench: $(VENV)/.run ## every measure of bench/README.md; ARGS='--against URL' for a second endpoint
+bench: $(VENV)/.bench ## every measure of bench/README.md; ARGS='--against URL' for a second endpoint
 	$(BIN)/python -m bench $(ARGS)
 
 check: $(VENV)/.check ## formatting, lint, types and who may import whom

@@ -69,6 +69,7 @@ class MeasureContext:
     image: Path  # a file of image_bytes
     part: Path  # a file that a crowd of which is image_bytes
     load: Path  # a file of load_bytes
+    share: Path  # a file that a crowd into a bucket of which is image_bytes
 
 
 Figures = Mapping[str, float | None]

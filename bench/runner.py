@@ -57,6 +57,7 @@ def _ground(sizes: Sizes, folder: Path) -> MeasureContext:
         make_image(folder / "image", sizes.image_bytes),
         make_image(folder / "part", sizes.image_bytes // sizes.crowd),
         make_image(folder / "load", sizes.load_bytes),
+        make_image(folder / "share", sizes.image_bytes // sizes.bucket_crowd),
     )
 
 

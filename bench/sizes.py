@@ -15,6 +15,7 @@ class Sizes:
     rounds: int = 3  # how often each measure is taken, of each contender in turn
     image_bytes: int = 1 * GIB
     crowd: int = 8  # uploads at once, which share image_bytes
+    bucket_crowd: int = 64  # uploads into a bucket at once, which share image_bytes
     load: int = 4  # uploads that run flat out while others ask
     load_bytes: int = 256 * MIB  # each of them
     imports: int = 8  # that run flat out while others ask, of load_bytes each
@@ -33,6 +34,7 @@ TOY = Sizes(
     rounds=1,
     image_bytes=8 * MIB,
     crowd=4,
+    bucket_crowd=4,
     load=2,
     load_bytes=8 * MIB,
     imports=2,

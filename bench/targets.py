@@ -47,6 +47,7 @@ class BenchTarget:
     scrub: Sequence[str] = ()  # a command that frees what was deleted; empty: the server does
     kept: dict[str, str] = field(default_factory=dict)  # ids that measures made beforehand
     origin: Endpoint | None = None  # where it may fetch from; no server runs until a measure is
+    catalog: str = ""  # its URL; empty: a file, or not known
 
     @property
     def tree(self) -> ProcessTree | None:
@@ -67,6 +68,12 @@ class BenchTarget:
         if tree:
             spent.cpu_seconds = tree.cpu_seconds() - before
             spent.peak_mib = tree.peak_mib()
+
+    async def migrate(self) -> None:
+        """Prepare its catalog, which is new."""
+        if self.program is not None:
+            command, _, *options = self.program.command
+            await run([command, "migrate", *options])
 
     async def new_image(self) -> str:
         """An image without data."""
@@ -117,16 +124,19 @@ def imaged(
     auth: str = 'method = "none"',
     token: str = "",
     processes: int = 1,
+    store: str = "",
     more: str = "",
 ) -> BenchTarget:
     """The daemon of this environment, with a new folder, and a new SQLite file or ``catalog``.
 
     ``auth``: the lines of its section; ``token``: what is sent with each request; ``processes``:
-    how many of it answer; ``more``: further sections of its configuration.
+    how many of it answer; ``store``: the lines of another store's section; ``more``: further
+    sections of its configuration.
     """
     (folder / "images").mkdir(parents=True)
     port, origin = reserve_port(), Endpoint("127.0.0.1", reserve_port())
     config = folder / "imaged.toml"
+    folder_store = f'type = "filesystem"\npath = "{folder}/images"\nmin_free = "0"'
     config.write_text(
         f"""
         [api]
@@ -139,9 +149,7 @@ def imaged(
         [stores]
         default = "local"
         [stores.local]
-        type = "filesystem"
-        path = "{folder}/images"
-        min_free = "0"
+        {store or folder_store}
         [scrubber]
         delay = "0"
         every = "0"
@@ -169,4 +177,5 @@ def imaged(
         program=Program([command, "serve", "--config", str(config)], endpoint, folder / "log"),
         scrub=[command, "scrub", "--once", "--config", str(config)],
         origin=origin,
+        catalog=catalog,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.measures.bucket import BUCKET, BUCKET_CROWD
 from bench.measures.crowd import CROWD
 from bench.measures.download import DOWNLOAD
 from bench.measures.hashing import HASHING
@@ -25,6 +26,8 @@ MEASURES = (
     CROWD,
     DOWNLOAD,
     UNVERIFIED,
+    BUCKET,
+    BUCKET_CROWD,
     SHOW,
     SIGNED_IN,
     RECORDS,

@@ -25,6 +25,9 @@ MEASURED = {
     "hashing.sha256", "hashing.default", "hashing.ratio",
     "crowd.speed", "crowd.cpu", "crowd.peak",
     "download.speed", "download.cpu", "unverified.speed", "unverified.cpu",
+    "bucket.idle", "bucket.put", "bucket.put_boto3", "bucket.put_obstore", "bucket.put_ratio",
+    "bucket.put_cpu", "bucket.get", "bucket.get_boto3", "bucket.get_obstore", "bucket.get_ratio",
+    "bucket.get_cpu", "bucket-crowd.speed", "bucket-crowd.cpu", "bucket-crowd.peak",
     "show.p50", "show.many",
     "signed-in.token", "signed-in.keystone", "signed-in.ratio",
     "records.pairs",
@@ -38,7 +41,7 @@ NEEDS_A_COMMAND = {"start.start", "start.idle", "scrub.images"}
 NEEDS_AN_ORIGIN = {
     name
     for name in MEASURED
-    if name.startswith(("tasks.", "signed-in.", "hashing.", "unverified."))
+    if name.startswith(("tasks.", "signed-in.", "hashing.", "unverified.", "bucket"))
 }
 MAY_BE_NOTHING = {
     "upload.cpu",
@@ -46,6 +49,7 @@ MAY_BE_NOTHING = {
     "crowd.cpu",
     "download.cpu",
     "unverified.cpu",
+    "bucket.get_cpu",
 }  # so little is sent
 
 pytestmark = pytest.mark.timeout(600)
