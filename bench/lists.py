@@ -4,7 +4,8 @@ python -m bench.lists --images 10000 --images 1000000 --pairs
 
 The catalogs are made once, in the folder that ``--folder`` names (a million images take minutes and
 2 GB), or in databases of PostgreSQL that exist and are empty: ``--catalog postgresql://…/small
---catalog postgresql://…/large``. No server is between: what is timed is the catalog.
+--catalog postgresql://…/large``. No server is between: what is timed is the catalog. With SQLite
+this process does all of the work, and its processor time is taken; a server's time is by the clock.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from bench.listed_images import PROJECTS, fill
 from imaged.api.listing import read_listing
 from imaged.catalogs.connect import is_new, open_catalog
 from imaged.catalogs.sql_catalog import SqlCatalog
+from imaged.catalogs.sqlite.driver import SqliteDatabase
 from imaged.core.access import Caller
 from imaged.core.errors import ImagedError
 from imaged.core.image import Image
@@ -136,14 +138,16 @@ def _query(caller: Caller, parameters: str) -> ImageQuery:
 
 async def _p50(catalog: Catalog, query: ImageQuery) -> float:
     """The median in milliseconds; of a list that is refused, until it was."""
+    is_here = isinstance(getattr(catalog, "database", None), SqliteDatabase)
+    now = time.process_time if is_here else time.perf_counter
     taken: list[float] = []
     while len(taken) < ROUNDS and (len(taken) < 2 or taken[-1] < SLOW_SECONDS):
-        began = time.perf_counter()
+        began = now()
         try:
             await catalog.list_page(query, MAX_PAGE_BYTES)
         except ImagedError:
-            return (time.perf_counter() - began) * 1000
-        taken.append(time.perf_counter() - began)
+            return (now() - began) * 1000
+        taken.append(now() - began)
     return statistics.median(taken[1:]) * 1000
 
 
