@@ -25,7 +25,7 @@ class BatchStore(MemoryStore):
         self.batches: list[int] = []
         self.alone: list[str] = []
         self.stubborn: set[str] = set()
-        self.hangs = False
+        self.hangs = self.refuses_batches = False
 
     async def delete(self, key: str, upload_id: str | None = None) -> None:
         """Delete it, unless it is stubborn."""
@@ -37,6 +37,8 @@ class BatchStore(MemoryStore):
     async def delete_batch(self, keys: Sequence[str]) -> Sequence[str]:
         """Delete those that are not stubborn."""
         self.batches.append(len(keys))
+        if self.refuses_batches:
+            raise StoreError(self.name, "has a disk error")
         if self.hangs:
             await anyio.sleep_forever()
         gone = [key for key in keys if key not in self.stubborn]
@@ -116,6 +118,29 @@ async def test_a_locked_row_is_removed_alone(cluster: Cluster, store: BatchStore
 
     assert (report.deleted, store.alone) == (3, [keys[1]])
     assert not cluster.catalog.blobs
+
+
+async def test_a_batch_that_fails_is_deleted_one_by_one(
+    cluster: Cluster, store: BatchStore
+) -> None:
+    """The error of one folder is no reason to keep what is in others."""
+    keys = await cluster.doomed(*range(1, 11))
+    store.refuses_batches = True
+    report = await cluster.node().scrubber.run_due()
+
+    assert (report.deleted, sorted(store.alone)) == (10, sorted(keys))
+    assert not cluster.catalog.blobs
+
+
+async def test_a_blob_that_waits_is_in_no_batch(cluster: Cluster, store: BatchStore) -> None:
+    """Its last attempt failed a moment ago."""
+    keys = await cluster.doomed(1, 2, 3)
+    node = cluster.node()
+    await node.scrubber.postponed.try_item(keys[0], catalog_fails)
+    report = await node.scrubber.run_due()
+
+    assert (report.deleted, store.batches, store.alone) == (2, [2], [])
+    assert set(cluster.catalog.blobs) == {keys[0]}
 
 
 async def test_a_batch_that_hangs(cluster: Cluster, store: BatchStore) -> None:
