@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -15,7 +16,7 @@ from contracts.export_s3 import opened as opened_bucket
 from contracts.marker import MarkedPlaceContract, PlacedStore, a_marker
 from contracts.store_bodies import all_keys, body, new_key
 from contracts.store_bucket import BucketBackdoor, OnBucket, opened, settings_for
-from contracts.store_faulty_disks import TracedDisk
+from contracts.store_faulty_disks import TracedDisk, WatchedDisk
 from contracts.store_folder import FolderBackdoor, store_on
 from imaged.core.errors import StoreError, WrongPlace
 from imaged.core.place_marker import MARKER_NAME, PlaceKind, write_marker_text
@@ -59,6 +60,20 @@ class ObjectBackdoor(BucketBackdoor):
     async def remove(self, key: str) -> None:
         """An object is removed."""
         await self.call("delete_object", key)
+
+
+class UnmountedDisk(WatchedDisk):
+    """A disk that is replaced by another one at the next removal of a file."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.is_next = False
+
+    def _watched(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        if name == "unlink" and self.is_next:
+            self.is_next = False
+            (self.root / MARKER_NAME).write_bytes(write_marker_text(a_marker("local")))
+        return call(*args, **named)
 
 
 class TestMarkedFolder(MarkedPlaceContract):
@@ -113,6 +128,18 @@ class TestMarkedFolder(MarkedPlaceContract):
         for refused in (anext(keys), store.put(new_key(), body(b"more"))):
             with pytest.raises(WrongPlace):
                 await refused
+
+    async def test_a_disk_that_is_unmounted_during_a_batch(self, root: Path) -> None:
+        """What is missing in the folder below it is not gone."""
+        disk = UnmountedDisk(root)
+        store = store_on(root, disk)
+        await store.check()
+        store.place.expect(await store.place.write_marker(a_marker("local")))
+        keys = [new_key(), new_key()]
+        disk.is_next = True
+
+        with pytest.raises(WrongPlace):
+            await store.delete_batch(keys)
 
     async def test_a_marker_is_durable(self, root: Path) -> None:
         """Its bytes before it gets its name, and the name before it counts."""
