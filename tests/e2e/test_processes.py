@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from imaged.process import SWITCH_SECONDS
 from support.backdoor import bytes_are_those_of
 from support.backend import Backend
 from support.client import Client
@@ -46,6 +47,22 @@ def note(event, arguments):
     if event == "import":
         log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(log, f"{os.getpid()} {arguments[0]}\\n".encode())
+        os.close(log)
+
+path = sys.argv.pop(1)
+sys.addaudithook(note)
+sys.argv[0] = "imaged"
+from imaged.cli import main
+main()
+"""
+
+LOGS_SWITCH_INTERVALS = """
+import os, sys
+
+def note(event, arguments):
+    if event == "sqlite3.connect":
+        log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(log, f"{os.getpid()} {sys.getswitchinterval()}\\n".encode())
         os.close(log)
 
 path = sys.argv.pop(1)
@@ -276,6 +293,25 @@ async def test_libraries_are_loaded_before_the_fork(backend: Backend, tmp_path: 
         imports = [line.split() for line in log.read_text().splitlines()]
         loaded = {name.partition(".")[0] for pid, name in imports if pid in pids}
         assert loaded <= sys.stdlib_module_names
+        assert await daemon.end() == 0
+    finally:
+        await daemon.end(signal.SIGKILL)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_threads_that_compute_make_way_for_requests(tmp_path: Path, processes: int) -> None:
+    """After a tenth of the time that Python lets them, in every process that answers."""
+    log = tmp_path / "intervals"
+    program = (sys.executable, "-c", LOGS_SWITCH_INTERVALS, str(log))
+    daemon = Daemon(tmp_path, {"api": {"processes": processes}}, program=program)
+    try:
+        await daemon.start()
+        async with Client(daemon.url) as client:
+            await asyncio.gather(*[upload_of(client, 1024) for _ in range(8)])
+        seconds = dict(line.split() for line in log.read_text().splitlines())  # the last of each
+        assert daemon.process is not None
+        answers = answering(daemon) if processes > 1 else [daemon.process.pid]
+        assert {seconds[str(pid)] for pid in answers} == {str(SWITCH_SECONDS)}
         assert await daemon.end() == 0
     finally:
         await daemon.end(signal.SIGKILL)

@@ -61,7 +61,7 @@ def run_daemon(
         from imaged.daemon.preflight import find_file_problems
         from imaged.daemon.processes.forks import prepare_forks
         from imaged.daemon.systemd import SystemdNotifier
-        from imaged.process import tune_malloc
+        from imaged.process import hand_over_quickly, tune_malloc
         from imaged.server.listeners import ActivatedSockets
         from imaged.telemetry import configure_log
 
@@ -78,6 +78,7 @@ def run_daemon(
         config = read_config()
         configure_log(config.log.level, config.log.format)
         tune_malloc()
+        hand_over_quickly()
         faulthandler.enable()  # the stacks of threads when the watchdog ends a hang
         forks = prepare_forks(config)
         daemon = Daemon(config, read_config, notifier, activated, forks)
