@@ -68,6 +68,7 @@ class Plans:
             and "USING" not in step
             and not step.startswith(("SCAN (", "SCAN CONSTANT ROW"))
             and step.split()[1] not in {"waiting", "busy"}  # rows found by an index
+            and step.split()[1] != "json_each"  # the values of a parameter
         ]
 
     def sorts(self) -> list[str]:

@@ -45,7 +45,7 @@ async def test_bytes_pass_and_wait_for_a_processor_only_to_be_hashed() -> None:
     image = Image(id="i", owner="p", disk_format="raw", container_format="bare")
     slots, taken = CpuSlots(1, PATIENCE), ExitStack()
     lanes = partial(ThreadLane, slots=slots)
-    stages = IngestPipeline(image, 2, configured(IngestSettings), lambda: witness, lanes)
+    stages = IngestPipeline(image, None, configured(IngestSettings), lambda: witness, lanes)
     with taken:
         taken.enter_context(slots.acquire())  # other uploads compute
         async with stages.running():
