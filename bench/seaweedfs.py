@@ -116,7 +116,7 @@ def _prepare(folder: Path, ports: list[int]) -> list[str]:
         "filer": "true",
         "filer.port": ports[4],
         "filer.port.grpc": ports[5],
-        "filer.localSocket": folder / "filer.sock",
+        "filer.localSocket": "filer.sock",  # in its folder: the address of a socket is short
         "s3": "true",
         "s3.port": ports[6],
         "s3.port.grpc": ports[7],
@@ -124,7 +124,7 @@ def _prepare(folder: Path, ports: list[int]) -> list[str]:
         "s3.port.lance": 0,
         "s3.config": identities,
         "s3.iam": "false",
-        "s3.localSocket": folder / "s3.sock",
+        "s3.localSocket": "s3.sock",
     }
     return [str(WEED), "server", *(f"-{name}={value}" for name, value in options.items())]
 

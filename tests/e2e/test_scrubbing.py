@@ -77,7 +77,7 @@ async def test_a_lowered_delay_frees_everything_and_touches_nothing_else(
 
 
 def check_logs(logs: Sequence[str], deleted: int) -> None:
-    """No trouble, several scrubbers that did something, and hardly anything done twice."""
+    """No trouble, all of it done, and hardly anything twice: a quick scrubber may do everything."""
     events = [[json.loads(line) for line in log.splitlines()] for log in logs]
     workers = [
         Counter(one["key"] for one in own if one["event"] == "blob.deleted") for own in events
@@ -87,7 +87,6 @@ def check_logs(logs: Sequence[str], deleted: int) -> None:
     assert not [one for own in events for one in own if one["level"] in {"error", "critical"}]
     assert len(times) == deleted
     assert times.total() - len(times) <= MOST_DOUBLE_WORK
-    assert sum(map(bool, workers)) > 1
 
 
 async def upload_many(client: Client, count: int) -> list[str]:

@@ -158,9 +158,9 @@ class Daemon:
         return self.log_file.read_text() if self.log_file.exists() else ""
 
     def events(self) -> list[dict[str, Any]]:
-        """Its log, line by line."""
-        lines = self.log_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        """Its log, line by line; the last one may still be written."""
+        lines = self.log_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line[-1] == "\n"]
 
     def told(self, event: str) -> list[dict[str, Any]]:
         """What it logged of an event."""
