@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +101,14 @@ def _prepare(folder: Path, ports: list[int]) -> list[str]:
     rights = ["Admin", "Read", "Write", "List", "Tagging"]
     known = {"name": "bench", "credentials": [keys], "actions": rights}
     identities.write_text(json.dumps({"identities": [known]}))
+    return server_command(data, identities, ports)
+
+
+def server_command(data: Path, identities: Path, ports: Sequence[int]) -> list[str]:
+    """The command of a server on eight ports; the seventh speaks S3.
+
+    Its working directory gets its sockets, whose addresses are to be short.
+    """
     options = {
         "dir": data,
         "ip": "127.0.0.1",
@@ -116,7 +124,7 @@ def _prepare(folder: Path, ports: list[int]) -> list[str]:
         "filer": "true",
         "filer.port": ports[4],
         "filer.port.grpc": ports[5],
-        "filer.localSocket": "filer.sock",  # in its folder: the address of a socket is short
+        "filer.localSocket": "filer.sock",
         "s3": "true",
         "s3.port": ports[6],
         "s3.port.grpc": ports[7],

@@ -169,6 +169,17 @@ class TestThreadLane(LaneContract):
             await unused.drain()
             assert set(threading.enumerate()) <= before
 
+    async def test_a_lane_that_gets_no_thread_closes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The system has no more of them: nothing runs that could be waited for."""
+
+        def no_more(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        with anyio.fail_after(10), pytest.raises(RuntimeError):
+            async with ThreadLane[int](print, close_timeout_seconds=60) as feeding:
+                await feeding.feed(1)
+
     async def test_a_drain_that_is_cancelled_takes_no_room(self, gate: threading.Event) -> None:
         """Its client has gone, and what had come is digested all the same."""
         with anyio.fail_after(PATIENCE):

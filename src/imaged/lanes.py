@@ -159,8 +159,8 @@ class ThreadLane(Generic[T]):
             self._room.release()
             raise self._failure
         if not self._has_thread:
-            self._has_thread = True
             threading.Thread(target=self._run, name="lane", daemon=True).start()
+            self._has_thread = True  # now that there is one: closing waits for its end
         self._queue.put(item)
 
     async def drain(self) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import anyio
@@ -242,3 +242,41 @@ async def test_closing_refuses_what_waits(rows: Rows) -> None:
             await asked
     with pytest.raises(CatalogError, match="closed"):
         await rows.writer.write(add(1))
+
+
+async def test_an_error_of_another_kind_leaves_none_waiting(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever happens to a group, each of it is answered: by itself, if it can be."""
+    members = rows.writer._members
+
+    def broken(**options: bool) -> Iterator[Any]:
+        yield from members(**options)
+        monkeypatch.undo()
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(rows.writer, "_members", broken)
+    with anyio.fail_after(10):
+        assert await rows.write_together(add(1), add(2)) == [1, 2]
+    assert await rows.numbers() == [1, 2]
+
+
+async def test_without_a_thread_the_next_call_gets_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system had no more, for a moment."""
+    rows = Rows(tmp_path / "catalog.db")
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", no_more_threads)
+        with pytest.raises(RuntimeError):
+            await rows.writer.write(add(1))
+    with anyio.fail_after(10):
+        await rows.create()
+        assert await rows.numbers() == []
+    await rows.writer.close(10)
+    rows.engine.dispose()
+
+
+def no_more_threads(_: Thread) -> None:
+    """Like Thread.start at the limit of the system."""
+    raise RuntimeError("can't start new thread")

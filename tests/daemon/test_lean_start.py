@@ -46,7 +46,7 @@ def look():
             urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/images").read()
             break
         except OSError:
-            time.sleep(0.01)
+            time.sleep(0.01)  # in a process of its own, which is not told when it listens
     print(len(searches), gc.isenabled(), gc.get_freeze_count())
     print(*sys.modules, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)

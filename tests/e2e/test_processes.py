@@ -38,15 +38,15 @@ QUEUED_SECONDS = 1
 AT_ONCE_SECONDS = 10
 LEASE: dict[str, object] = {"lease": "20s", "renew_every": "2s"}
 
-#: Runs imaged, and writes down what each of its processes loads. The file is opened each time: the
-#: process that forks the others closes all descriptors.
-LOGS_IMPORTS = """
+#: Runs imaged, and writes a line about each of some events in each of its processes. The file is
+#: opened each time: the process that forks the others closes all descriptors.
+LOGS_EVENTS = """
 import os, sys
 
 def note(event, arguments):
-    if event == "import":
+    if event == {event!r}:
         log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(log, f"{os.getpid()} {arguments[0]}\\n".encode())
+        os.write(log, f"{{os.getpid()}} {{{value}}}\\n".encode())
         os.close(log)
 
 path = sys.argv.pop(1)
@@ -55,22 +55,8 @@ sys.argv[0] = "imaged"
 from imaged.cli import main
 main()
 """
-
-LOGS_SWITCH_INTERVALS = """
-import os, sys
-
-def note(event, arguments):
-    if event == "sqlite3.connect":
-        log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(log, f"{os.getpid()} {sys.getswitchinterval()}\\n".encode())
-        os.close(log)
-
-path = sys.argv.pop(1)
-sys.addaudithook(note)
-sys.argv[0] = "imaged"
-from imaged.cli import main
-main()
-"""
+LOGS_IMPORTS = LOGS_EVENTS.format(event="import", value="arguments[0]")
+LOGS_SWITCH_INTERVALS = LOGS_EVENTS.format(event="sqlite3.connect", value="sys.getswitchinterval()")
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.seaweedfs import WEED, server_command
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
@@ -26,7 +26,6 @@ from botocore.session import Session
 from support.orphans import END_WITH_PARENT
 from support.ports import reserve_port
 
-WEED = Path(sys.executable).with_name("weed")
 BUCKET = "images"
 ACCESS_KEY = "made-up-access"
 SECRET_KEY = "made-up-for-a-test"
@@ -110,32 +109,7 @@ def _launch(folder: Path) -> SeaweedFS:
     identities, data = folder / "identities.json", folder / "data"
     data.mkdir(parents=True)
     identities.write_text(json.dumps(IDENTITIES))
-    options = {
-        "dir": data,
-        "ip": "127.0.0.1",
-        "ip.bind": "127.0.0.1",
-        "master.port": ports[0],
-        "master.port.grpc": ports[1],
-        "master.volumeSizeLimitMB": 1024,
-        "master.volumePreallocate": "false",
-        "master.telemetry": "false",
-        "volume.port": ports[2],
-        "volume.port.grpc": ports[3],
-        "volume.max": 40,
-        "filer": "true",
-        "filer.port": ports[4],
-        "filer.port.grpc": ports[5],
-        "filer.localSocket": folder / "filer.sock",
-        "s3": "true",
-        "s3.port": ports[6],
-        "s3.port.grpc": ports[7],
-        "s3.port.iceberg": 0,
-        "s3.port.lance": 0,
-        "s3.config": identities,
-        "s3.iam": "false",
-        "s3.localSocket": folder / "s3.sock",
-    }
-    command = [str(WEED), "server", *[f"-{name}={text}" for name, text in options.items()]]
+    command = server_command(data, identities, ports)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*END_WITH_PARENT, *command],

@@ -9,7 +9,7 @@ own.
 
 A caller that gives up before its transaction has begun takes it back; one that gives up later gets
 its answer. Renewals of leases go before all that wait, also before those of other processes
-(``writer_queue.py``), and no others go with them.
+(``writer_queue.py``), and take no others along.
 """
 
 from __future__ import annotations
@@ -134,12 +134,12 @@ class GroupWriter:
         with self._changed:
             if self._is_closed:
                 raise self._closed_error()
-            (self._first if job.goes_first else self._others).append(job)
             if self._thread is None:
-                self._thread = Thread(target=self._work, name="imaged-writer", daemon=True)
-                self._thread.start()
-            else:
-                self._changed.notify_all()
+                thread = Thread(target=self._work, name="imaged-writer", daemon=True)
+                thread.start()  # if the system has no more threads, nothing waits for this one
+                self._thread = thread
+            (self._first if job.goes_first else self._others).append(job)
+            self._changed.notify_all()
 
     def _take_back(self, job: _Job) -> bool:
         """Whether it has not begun; it never begins then."""
@@ -195,7 +195,7 @@ class GroupWriter:
                     self._write_one(db, job, is_first=len(group) == 1)
         except _Refused:
             pass  # the only one, which has its error
-        except CatalogError as error:
+        except Exception as error:
             if not group:
                 raise
             if len(group) > 1:  # nothing of it is committed
